@@ -1,0 +1,31 @@
+/**
+ * Named points where a test may make the process die (SIGKILL) or fail. Off unless
+ * `TUSKFS_FAILPOINTS` names them: `name` dies at the first pass, `name:3` at the third,
+ * `name=error` throws. A crash test that planned a point which never fired must fail, so the
+ * point is written to `TUSKFS_FAILPOINT_FILE` before it acts.
+ */
+import { appendFileSync } from 'node:fs';
+
+interface Plan {
+  passesLeft: number;
+  act: 'kill' | 'error';
+}
+
+const plans = new Map<string, Plan>();
+for (const item of (process.env.TUSKFS_FAILPOINTS ?? '').split(',').filter(Boolean)) {
+  const [spec, act] = item.split('=') as [string, string | undefined];
+  const [name, count] = spec.split(':') as [string, string | undefined];
+  plans.set(name, { passesLeft: Number(count ?? 1), act: act === 'error' ? 'error' : 'kill' });
+}
+
+/** A place where a planned fault strikes; costs one map lookup only when faults are planned. */
+export const failpoint = (name: string): void => {
+  if (plans.size === 0) return;
+  const plan = plans.get(name);
+  if (plan === undefined || --plan.passesLeft > 0) return;
+  plans.delete(name);
+  const file = process.env.TUSKFS_FAILPOINT_FILE;
+  if (file !== undefined) appendFileSync(file, `${name}\n`);
+  if (plan.act === 'error') throw new Error(`failpoint ${name}`);
+  process.kill(process.pid, 'SIGKILL');
+};

@@ -1,0 +1,55 @@
+/**
+ * What a storage node of localnet learns from the ledger, and how: numbered events over HTTP from
+ * the ledger's own port, the same in one process and in many. A node acts on an event only after
+ * its delay has passed since `atMs`, as real nodes lag behind the chain.
+ */
+import type { BlobId, Epoch, SuiId } from '../base/ids.ts';
+
+/** Something that happened on the ledger and that storage nodes care about. */
+export type LedgerEvent = { readonly seq: number; readonly atMs: number } & (
+  | {
+      readonly kind: 'registered' | 'certified' | 'extended';
+      readonly blobId: BlobId;
+      readonly objectId: SuiId;
+      readonly size: number;
+      readonly deletable: boolean;
+      readonly endEpoch: Epoch;
+      readonly epoch: Epoch;
+    }
+  | {
+      readonly kind: 'deleted';
+      readonly blobId: BlobId;
+      readonly objectId: SuiId;
+      readonly epoch: Epoch;
+    }
+  | { readonly kind: 'epoch'; readonly epoch: Epoch }
+);
+
+/** A node as the ledger's genesis describes it. */
+export interface GenesisNode {
+  readonly index: number;
+  readonly nodeId: SuiId;
+  readonly name: string;
+  /** 127.0.0.1:port */
+  readonly address: string;
+  /** BLS public key, 96 bytes uncompressed, hex. */
+  readonly publicKey: string;
+  /** P-256 public key of the TLS certificate, as the pool publishes it, hex; empty without --tls. */
+  readonly networkPublicKey: string;
+  readonly shards: readonly number[];
+}
+
+/** `GET /localnet/state` of the ledger. */
+export interface LedgerState {
+  readonly epoch: Epoch;
+  readonly nShards: number;
+  readonly nodes: readonly GenesisNode[];
+  readonly registrationDelayMs: number;
+  readonly systemObjectId: SuiId;
+  readonly stakingPoolId: SuiId;
+}
+
+/** `GET /localnet/events?since=SEQ&waitMs=N`: events with a greater seq, waiting up to N ms for one. */
+export interface LedgerEvents {
+  readonly events: readonly LedgerEvent[];
+}

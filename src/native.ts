@@ -1,0 +1,257 @@
+/**
+ * Typed face of the Rust addon (native/addon). Asynchronous functions run on a small pool of
+ * low-priority threads and never on the event loop; synchronous ones take microseconds.
+ * Failures throw `Error` with a plain message; rooms turn them into `TuskError`.
+ */
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+// ------------------------------------------------------------------------------------ codec
+
+/** What an encoding yields beside the slivers (Walrus RS2). */
+export interface EncodedBlob {
+  /** 32 bytes: blake2b-256 of BCS{encoding type, size, root hash}. */
+  blobId: Buffer;
+  /** 32 bytes. */
+  rootHash: Buffer;
+  /** Bytes before encoding. */
+  size: number;
+  nShards: number;
+  /** Bytes a symbol, even. */
+  symbolBytes: number;
+  /** BCS of BlobMetadata, as PUT to storage nodes (without the blob ID). */
+  metadata: Buffer;
+}
+
+/** Numbers that follow from a blob's size and the number of shards. */
+export interface BlobShape {
+  /** Source symbols of a column: n − 2f; also the number of primary slivers that decode. */
+  nPrimary: number;
+  /** Source symbols of a row: n − f; also the number of secondary slivers that decode. */
+  nSecondary: number;
+  symbolBytes: number;
+  /** nSecondary × symbolBytes: consecutive bytes of the blob that systematic primary sliver i holds. */
+  primaryBytes: number;
+  /** nPrimary × symbolBytes. */
+  secondaryBytes: number;
+  /** What storage is paid for: all slivers and n copies of the metadata. */
+  encodedBytes: number;
+}
+
+/** A symbol together with its place. */
+export interface IndexedBytes {
+  index: number;
+  data: Uint8Array;
+}
+
+/** The RedStuff codec, BLS12-381 (min-pk), as Walrus defines them. */
+export interface CodecFace {
+  /** Shape of a blob; throws if the size is too large for that many shards. */
+  blobShape(size: number, nShards: number): BlobShape;
+  /**
+   * Encodes the file at `path` into the file at `outPath` (created or truncated): sliver pair i
+   * stands at i × (primaryBytes + secondaryBytes): primary sliver i, then the secondary sliver of
+   * the pair, which has index n − 1 − i. Memory beyond page cache is bounded.
+   */
+  encodeFile(path: string, nShards: number, outPath: string): Promise<EncodedBlob>;
+  /** Metadata and blob ID only. */
+  fileMetadata(path: string, nShards: number): Promise<EncodedBlob>;
+  /** As `fileMetadata`, for bytes in memory (small blobs, tests). */
+  bytesMetadata(data: Uint8Array, nShards: number): Promise<EncodedBlob>;
+  /** The whole blob from any n − 2f primary or n − f secondary slivers (`index` = sliver index). */
+  decode(
+    size: number,
+    nShards: number,
+    type: 'primary' | 'secondary',
+    slivers: IndexedBytes[],
+  ): Promise<Buffer>;
+  /** As `decode` from primaries, but yields only the wanted systematic primary slivers. */
+  recoverPrimaries(
+    size: number,
+    nShards: number,
+    slivers: IndexedBytes[],
+    wanted: number[],
+  ): Promise<Buffer[]>;
+  /** Is this the sliver that the metadata commits to? (expands it and compares the Merkle root) */
+  verifySliver(
+    metadata: Uint8Array,
+    nShards: number,
+    type: 'primary' | 'secondary',
+    index: number,
+    data: Uint8Array,
+  ): Promise<boolean>;
+  /** Does this metadata belong to that blob ID, and is it well formed? */
+  verifyMetadata(metadata: Uint8Array, nShards: number, blobId: Uint8Array): boolean;
+  /** Symbols of a sliver at the positions `targets` (0 … n−1) of its expansion: what a node answers as decoding symbols. */
+  sliverSymbols(
+    type: 'primary' | 'secondary',
+    nShards: number,
+    data: Uint8Array,
+    targets: number[],
+  ): Promise<Buffer[]>;
+  /** One recovery symbol with its Merkle proof (32 bytes a node, leaf upwards) within the sliver's tree. */
+  recoverySymbol(
+    type: 'primary' | 'secondary',
+    nShards: number,
+    data: Uint8Array,
+    target: number,
+  ): Promise<{ symbol: Buffer; proof: Buffer[] }>;
+  /**
+   * A sliver of `type` from symbols that other slivers (of the other axis) hold at its place;
+   * `index` = index of the sliver that the symbol came from. A primary takes n − f, a secondary n − 2f.
+   */
+  recoverSliver(
+    type: 'primary' | 'secondary',
+    nShards: number,
+    symbols: IndexedBytes[],
+  ): Promise<Buffer>;
+  /** Secret and public key (48 bytes compressed, 96 uncompressed) from 32 random bytes. */
+  blsKey(seed: Uint8Array): { secret: Buffer; public48: Buffer; public96: Buffer };
+  blsSign(secret: Uint8Array, message: Uint8Array): Buffer;
+  /** Public key of 48 or 96 bytes, signature of 96. */
+  blsVerify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
+  blsAggregate(signatures: Uint8Array[]): Buffer;
+  blsVerifyAggregate(publicKeys: Uint8Array[], message: Uint8Array, signature: Uint8Array): boolean;
+}
+
+// ---------------------------------------------------------------------------------- sealing
+
+/** A run of plain bytes: of an open file, or zeros where `fd` is −1. */
+export interface Piece {
+  fd: number;
+  offset: number;
+  length: number;
+}
+
+/** A frame as content-defined cutting found it; offsets count within the region. */
+export interface FrameCut {
+  offset: number;
+  length: number;
+  /** 32 bytes: keyed BLAKE3 of the plaintext. */
+  identity: Buffer;
+}
+
+/** A frame to be sealed: its slot is the nonce. */
+export interface SealInput {
+  slot: number;
+  pieces: Piece[];
+}
+
+/** Where a sealed frame came to stand. */
+export interface SealedFrame {
+  slot: number;
+  /** Offset in the pack file. */
+  offset: number;
+  /** Bytes in the pack, tag included. */
+  sealedBytes: number;
+  plainBytes: number;
+  /** 0: stored as it is; 1: zstd. */
+  compression: number;
+}
+
+/** Content-defined cutting, compression and encryption, in bulk and off the event loop. */
+export interface SealFace {
+  /**
+   * Cuts each region (pieces in order) by FastCDC (min, mean, max of base/limits) with a gear table made
+   * from the 32-byte `gearKey`; returns the frames of each region with identities under `identityKey`.
+   * The definition of gear table, masks and normalisation is part of FORMAT.md.
+   */
+  cutRegions(
+    gearKey: Uint8Array,
+    identityKey: Uint8Array,
+    regions: Piece[][],
+  ): Promise<FrameCut[][]>;
+  /** Keyed BLAKE3 of consecutive groups of a file (the last one may be short): 32 bytes a group. */
+  hashGroups(key: Uint8Array, path: string, groupBytes: number): Promise<Buffer>;
+  /**
+   * Compresses (zstd, kept only if it saves at least 1/16) and encrypts frames (AES-256-GCM, nonce = slot
+   * as 12 bytes big endian, associated data = `aadPrefix` ‖ slot u32 LE ‖ compression u8) one behind the
+   * other into the open file `packFd` from `offset`.
+   */
+  sealFrames(
+    packFd: number,
+    offset: number,
+    key: Uint8Array,
+    aadPrefix: Uint8Array,
+    frames: SealInput[],
+  ): Promise<SealedFrame[]>;
+  /** Seals bytes in memory (manifest, directory); the same format as `sealFrames`. */
+  sealBytes(
+    key: Uint8Array,
+    aadPrefix: Uint8Array,
+    slot: number,
+    plain: Uint8Array,
+  ): Promise<{ sealed: Buffer; compression: number }>;
+  /** Opens a sealed frame; throws with a message starting `tag:` if the tag does not hold, `identity:` if `identity` (32 bytes) is given and differs. */
+  openFrame(
+    key: Uint8Array,
+    aadPrefix: Uint8Array,
+    slot: number,
+    compression: number,
+    plainBytes: number,
+    sealed: Uint8Array,
+    identityKey?: Uint8Array,
+    identity?: Uint8Array,
+  ): Promise<Buffer>;
+  /** Keyed BLAKE3, 32 bytes. */
+  keyedHash(key: Uint8Array, data: Uint8Array): Buffer;
+}
+
+// -------------------------------------------------------------------------------------- log
+
+/** Local log: memory-mapped segments and checksums. */
+export interface LogFace {
+  /**
+   * Creates (and fills with zeros, so that later syncs need no file system journal) or opens a
+   * segment file of exactly `bytes`; runs on the pool. ENOSPC rejects and leaves no file behind.
+   */
+  segmentPrepare(path: string, bytes: number): Promise<void>;
+  /** Maps a prepared segment shared and writable. The mapping lives until `segmentUnmap`. */
+  segmentMap(path: string): { handle: number; fd: number; bytes: Buffer };
+  /** Unmaps and closes; the caller guarantees that no view is used afterwards. */
+  segmentUnmap(handle: number): void;
+  /** fdatasync of the segment's file, on the pool. */
+  segmentSync(handle: number): Promise<void>;
+  /** crc32c (Castagnoli) of `data[from, to)`, continuing from `seed`. */
+  crc32c(data: Uint8Array, from: number, to: number, seed: number): number;
+  /** Copies and returns the crc32c of what was copied, continuing from `seed`. */
+  copyCrc32c(
+    target: Uint8Array,
+    targetAt: number,
+    source: Uint8Array,
+    from: number,
+    to: number,
+    seed: number,
+  ): number;
+  /** fallocate(PUNCH_HOLE | KEEP_SIZE). */
+  punchHole(fd: number, offset: number, length: number): void;
+  /** Next data (or hole) at or after `offset`; −1 if none (lseek SEEK_DATA, SEEK_HOLE). */
+  seekData(fd: number, offset: number): number;
+  seekHole(fd: number, offset: number): number;
+}
+
+// ------------------------------------------------------------------------------------- fuse
+
+/** Where mount(2) or fusermount3 put things; declared beside its user in src/fuse/device.ts. */
+export interface FuseFace {
+  /** See src/fuse/device.ts, which narrows this. */
+  readonly fuse: unknown;
+}
+
+/** All that the addon offers. */
+export type Native = CodecFace & SealFace & LogFace & FuseFace;
+
+const require = createRequire(import.meta.url);
+
+/** The addon, loaded once; fails with a clear message when it was not built. */
+export const native: Native = (() => {
+  const path = fileURLToPath(new URL('../native/tuskfs.node', import.meta.url));
+  try {
+    return require(path) as Native;
+  } catch (cause) {
+    throw new Error(
+      `the native addon could not be loaded from ${path}: run \`npm run native\` to build it`,
+      { cause },
+    );
+  }
+})();
