@@ -1,0 +1,1 @@
+//! The `codec` section of src/native.ts.

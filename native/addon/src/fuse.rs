@@ -1,0 +1,1 @@
+//! The `fuse` section of src/native.ts.

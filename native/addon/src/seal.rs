@@ -1,0 +1,1 @@
+//! The `seal` section of src/native.ts.
