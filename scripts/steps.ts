@@ -1,0 +1,114 @@
+/**
+ * Runs checks one after another, prints one line each, and counts: a step that runs a test runner
+ * counts that runner's tests, any other step counts as one.
+ */
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+/** A command to run in the project's directory. */
+export interface Step {
+  name: string;
+  command: string[];
+  cwd?: string;
+  env?: Record<string, string>;
+}
+
+/** What came of the steps. */
+export interface Outcome {
+  passed: number;
+  failed: number;
+}
+
+const top = fileURLToPath(new URL('..', import.meta.url));
+
+const runCommand = (step: Step): Promise<{ status: number; output: string }> =>
+  new Promise(resolve => {
+    const child = spawn(step.command[0]!, step.command.slice(1), {
+      cwd: step.cwd === undefined ? top : `${top}/${step.cwd}`,
+      env: { ...process.env, ...step.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const chunks: Buffer[] = [];
+    child.stdout.on('data', chunk => chunks.push(chunk));
+    child.stderr.on('data', chunk => chunks.push(chunk));
+    child.on('error', error => resolve({ status: 127, output: error.message }));
+    child.on('close', status =>
+      resolve({ status: status ?? 1, output: Buffer.concat(chunks).toString('utf8') }),
+    );
+  });
+
+const sum = (text: string, pattern: RegExp): number =>
+  [...text.matchAll(pattern)].reduce((total, match) => total + Number(match[1]), 0);
+
+/** Counts of the closing lines of vitest (`Tests  3 failed | 5 passed`) and cargo test (`5 passed; 0 failed`). */
+const countTests = (output: string): Outcome | undefined => {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are control characters
+  const plain = output.replace(/\x1b\[[0-9;]*m/g, '');
+  const vitest = plain
+    .split('\n')
+    .filter(line => /^\s*Tests\s/.test(line))
+    .join('\n');
+  const cargo = plain
+    .split('\n')
+    .filter(line => /^test result:/.test(line))
+    .join('\n');
+  if (vitest === '' && cargo === '') return undefined;
+  const closing = `${vitest}\n${cargo}`;
+  return { passed: sum(closing, /(\d+) passed/g), failed: sum(closing, /(\d+) failed/g) };
+};
+
+/** Runs all steps, also after a failed one. */
+export const runSteps = async (steps: Step[]): Promise<Outcome> => {
+  const total: Outcome = { passed: 0, failed: 0 };
+  for (const step of steps) {
+    const start = performance.now();
+    const { status, output } = await runCommand(step);
+    const seconds = ((performance.now() - start) / 1000).toFixed(1);
+    const tests = countTests(output) ?? { passed: status === 0 ? 1 : 0, failed: 0 };
+    if (status !== 0 && tests.failed === 0) tests.failed = 1;
+    total.passed += tests.passed;
+    total.failed += tests.failed;
+    const verdict = status === 0 ? 'ok' : 'FAILED';
+    console.log(
+      `${verdict.padEnd(6)} ${step.name} (${tests.passed} passed, ${tests.failed} failed, ${seconds} s)`,
+    );
+    if (status !== 0) console.log(output.split('\n').slice(-200).join('\n'));
+  }
+  return total;
+};
+
+/** Prints the closing line and ends the process. */
+export const finish = (outcome: Outcome): never => {
+  console.log(`${outcome.passed} passed, ${outcome.failed} failed`);
+  process.exit(outcome.failed === 0 ? 0 : 1);
+};
+
+/** What must hold before every commit: no FUSE, no network. */
+export const okSteps: Step[] = [
+  { name: 'types', command: ['tsc', '--noEmit'] },
+  { name: 'lint and format', command: ['biome', 'check', '--error-on-warnings', '.'] },
+  { name: 'import table', command: ['depcruise', '--config', '.dependency-cruiser.cjs', 'src'] },
+  { name: 'Rust format', command: ['cargo', 'fmt', '--check'], cwd: 'native' },
+  {
+    name: 'clippy',
+    command: [
+      'cargo',
+      'clippy',
+      '--release',
+      '--locked',
+      '--quiet',
+      '--all-targets',
+      '--',
+      '-D',
+      'warnings',
+    ],
+    cwd: 'native',
+  },
+  {
+    name: 'Rust tests',
+    command: ['cargo', 'test', '--release', '--locked', '--quiet'],
+    cwd: 'native',
+  },
+  { name: 'addon', command: ['node', 'scripts/native.ts'] },
+  { name: 'unit tests', command: ['vitest', 'run', '--project', 'unit'] },
+];

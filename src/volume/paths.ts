@@ -1,0 +1,46 @@
+/** Where things lie: XDG directories, overridden by `TUSKFS_CONFIG_DIR` and `TUSKFS_STATE_DIR`. */
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+const xdg = (own: string, xdgVariable: string, fallback: string): string =>
+  process.env[own] ?? join(process.env[xdgVariable] || join(homedir(), fallback), 'tuskfs');
+
+/** Settings and wallets. */
+export const configDirectory = (): string => xdg('TUSKFS_CONFIG_DIR', 'XDG_CONFIG_HOME', '.config');
+/** Volumes' state (log, index, cache, journal) and localnet. */
+export const stateDirectory = (): string =>
+  xdg('TUSKFS_STATE_DIR', 'XDG_STATE_HOME', '.local/state');
+
+/** The files of one volume's state directory. */
+export interface VolumePaths {
+  readonly root: string;
+  /** Wrapped keys; the same bytes as in every checkpoint. */
+  readonly envelope: string;
+  readonly log: string;
+  readonly index: string;
+  /** Sealed packs that the network does not surely hold yet. */
+  readonly outbox: string;
+  readonly journal: string;
+  readonly cache: string;
+  /** Encoded slivers, index copies: may be removed at any time while nothing runs. */
+  readonly scratch: string;
+  /** Highest checkpoint known. */
+  readonly head: string;
+  readonly socket: string;
+  readonly daemonLog: string;
+}
+
+/** Names within a state directory. */
+export const volumePaths = (root: string): VolumePaths => ({
+  root,
+  envelope: join(root, 'envelope'),
+  log: join(root, 'log'),
+  index: join(root, 'index'),
+  outbox: join(root, 'outbox'),
+  journal: join(root, 'journal'),
+  cache: join(root, 'cache'),
+  scratch: join(root, 'scratch'),
+  head: join(root, 'journal', 'head.json'),
+  socket: join(root, 'control.sock'),
+  daemonLog: join(root, 'daemon.log'),
+});
