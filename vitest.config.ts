@@ -18,7 +18,7 @@ export default defineConfig({
       project(
         'unit',
         [
-          'test/{base,fuse,log,meta,format,walrus,content,vfs,flush,volume,localnet,cli,codec,model}/**/*.test.ts',
+          'test/{base,fuse,log,meta,format,walrus,content,vfs,flush,volume,localnet,cli,codec,model,daemon}/**/*.test.ts',
         ],
         30_000,
         true,

@@ -1,0 +1,181 @@
+/** `tuskfs mount VOLUME DIR`: starts the daemon and returns when the drive is usable. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdirSync, openSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { dirname, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
+import { type ErrorCode, type ErrorKind, messageOf, TuskError } from '../base/errors.ts';
+import type { DaemonConfig, StartMessage } from '../daemon/config.ts';
+import { isServed } from '../daemon/control.ts';
+import { openVolume } from '../volume/create.ts';
+import { volumePaths } from '../volume/paths.ts';
+import { loadSettings, networkNamed, volumeNamed } from '../volume/settings.ts';
+import { say } from './command.ts';
+import { duration } from './options.ts';
+import { readPassphrase } from './passphrase.ts';
+
+interface MountOptions {
+  foreground?: boolean;
+  readOnly?: boolean;
+  allowOther?: boolean;
+  passphraseFile?: string;
+  readTimeout: number;
+  stopTimeout: number;
+}
+
+/** The mount point's real path; the kernel shows that one. A stale endpoint cannot be resolved and is taken as written. */
+const mountPointOf = (directory: string): string => {
+  try {
+    return realpathSync(directory);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOTCONN') return directory;
+    throw new TuskError(
+      'not_found',
+      `the mount point ${directory} cannot be used: ${messageOf(cause)}. Make the directory first.`,
+      { cause },
+    );
+  }
+};
+
+/** A state directory below the mount point would make the daemon wait for itself. */
+const refuseInside = (state: string, mountPoint: string): void => {
+  mkdirSync(state, { recursive: true, mode: 0o700 });
+  const real = realpathSync(state);
+  if (
+    real === mountPoint ||
+    real.startsWith(mountPoint.endsWith(sep) ? mountPoint : mountPoint + sep)
+  ) {
+    throw new TuskError(
+      'usage',
+      `the volume's state directory ${real} lies inside the mount point ${mountPoint}; nothing was mounted. Choose another mount point or move the state with TUSKFS_STATE_DIR.`,
+    );
+  }
+};
+
+const configure = async (
+  name: string,
+  directory: string,
+  options: MountOptions,
+): Promise<DaemonConfig> => {
+  const settings = loadSettings();
+  const volume = volumeNamed(settings, name);
+  const network = networkNamed(settings, volume.network);
+  const mountPoint = mountPointOf(directory);
+  refuseInside(volume.stateDirectory, mountPoint);
+  if (await isServed(volumePaths(volume.stateDirectory).socket)) {
+    throw new TuskError('busy', `${name} is mounted already; \`tuskfs status ${name}\` says where`);
+  }
+  const file = options.passphraseFile;
+  const passphrase = await readPassphrase({
+    isNew: false,
+    ...(file === undefined ? {} : { file }),
+  });
+  const { volumeKey } = await openVolume(name, volume, passphrase);
+  return {
+    name,
+    mountPoint,
+    volume,
+    networkName: volume.network,
+    network,
+    volumeKey,
+    readOnly: options.readOnly === true,
+    allowOther: options.allowOther === true,
+    readTimeoutMs: options.readTimeout,
+    stopTimeoutMs: options.stopTimeout,
+  };
+};
+
+const daemonEntry = (): string =>
+  fileURLToPath(
+    new URL(
+      import.meta.url.endsWith('.ts') ? '../daemon/main.ts' : '../daemon/main.js',
+      import.meta.url,
+    ),
+  );
+
+/** The end of the daemon's log, when it died without a word. */
+const lastWords = (path: string): string => {
+  try {
+    return readFileSync(path, 'utf8').trimEnd().split('\n').slice(-5).join('\n');
+  } catch {
+    return '';
+  }
+};
+
+const started = (child: ChildProcess, config: DaemonConfig): Promise<void> =>
+  new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code, signal) =>
+      reject(
+        new TuskError(
+          'mount_failed',
+          `the daemon of ${config.name} ended (${signal ?? code}) before the mount was usable.\n${lastWords(volumePaths(config.volume.stateDirectory).daemonLog)}`,
+        ),
+      ),
+    );
+    child.on('message', (message: StartMessage) => {
+      if (message.type === 'mounted') resolve();
+      else
+        reject(
+          new TuskError(message.code as ErrorCode, message.message, {
+            kind: message.kind as ErrorKind,
+          }),
+        );
+    });
+    child.send(config);
+  });
+
+const start = async (config: DaemonConfig, foreground: boolean): Promise<ChildProcess> => {
+  const { daemonLog } = volumePaths(config.volume.stateDirectory);
+  mkdirSync(dirname(daemonLog), { recursive: true, mode: 0o700 });
+  const output = foreground ? 'inherit' : openSync(daemonLog, 'a', 0o600);
+  const child = spawn(process.execPath, [...process.execArgv, daemonEntry()], {
+    cwd: '/',
+    detached: !foreground,
+    serialization: 'advanced',
+    stdio: ['ignore', output, output, 'ipc'],
+  });
+  if (foreground) {
+    // The daemon stops in good order; the command waits for it. A second signal leaves the rest staged.
+    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+      process.on(signal, () => child.kill('SIGTERM'));
+  }
+  await started(child, config);
+  return child;
+};
+
+/** Adds the command. */
+export const registerMount = (program: Command): void => {
+  program
+    .command('mount')
+    .argument('<volume>', 'name of the volume')
+    .argument('<directory>', 'an empty directory')
+    .option('--foreground', 'stay in the foreground')
+    .option('--read-only', 'mount read-only')
+    .option('--allow-other', 'let other users in (root does anyway)')
+    .option('--passphrase-file <file>', 'read the passphrase from a file')
+    .option('--read-timeout <duration>', 'longest wait of a read for the network', duration, 20_000)
+    .option(
+      '--stop-timeout <duration>',
+      'longest wait for the last flush when stopped',
+      duration,
+      60_000,
+    )
+    .description('mount a volume; returns when it is usable')
+    .action(async (name: string, directory: string, options: MountOptions) => {
+      const config = await configure(name, directory, options);
+      const foreground = options.foreground === true;
+      const child = await start(config, foreground);
+      if (!statSync(config.mountPoint).isDirectory())
+        throw new TuskError('mount_failed', `${config.mountPoint} is not usable`);
+      say(`${name} is mounted at ${config.mountPoint}`);
+      if (!foreground) {
+        child.disconnect();
+        child.unref();
+        return;
+      }
+      process.exitCode = await new Promise<number>(resolve =>
+        child.once('exit', code => resolve(code ?? 1)),
+      );
+    });
+};

@@ -1,0 +1,89 @@
+/** `tuskfs status [VOLUME|DIR]`: what is safe, what is under way, what it costs. */
+import type { Command } from 'commander';
+import { callDaemon } from '../daemon/control.ts';
+import type { Amount, StatusReport } from '../daemon/report.ts';
+import { loadSettings } from '../volume/settings.ts';
+import { print } from './command.ts';
+import { formatBytes, formatCoin, formatDuration } from './format.ts';
+import { findTarget, type Target, tuskMounts } from './target.ts';
+
+const amount = (label: string, { files, bytes }: Amount): string =>
+  `  ${label.padEnd(13)} ${String(files).padStart(9)} files ${formatBytes(bytes).padStart(11)}`;
+
+const flushLine = ({ flush, oldestStagedMs }: StatusReport): string => {
+  if (flush.pending !== '') return `flush: waiting: ${flush.pending}`;
+  if (flush.state === 'idle') {
+    return oldestStagedMs === 0
+      ? 'flush: nothing to do'
+      : `flush: lingers (oldest ${formatDuration(oldestStagedMs)})`;
+  }
+  const left = flush.leftMs === null ? '' : `, ${formatDuration(flush.leftMs)} left`;
+  return `flush: ${flush.state}, ${formatBytes(flush.bytesDone)} of ${formatBytes(flush.bytesTotal)}, ${formatBytes(flush.rate)}/s${left}`;
+};
+
+const coin = (value: string | null): string => (value === null ? '?' : formatCoin(BigInt(value)));
+
+const describe = (report: StatusReport): string => {
+  const { durability, nodes, wallet, cost } = report;
+  const troubled = nodes.filter(node => node.state === 'silent' || node.state === 'liar');
+  return [
+    `${report.volume} on ${report.network}, mounted at ${report.mountPoint} (pid ${report.pid}${report.readOnly ? ', read-only' : ''})`,
+    amount('received', durability.received),
+    amount('local', durability.local),
+    amount('certified', durability.certified),
+    amount('checkpointed', durability.checkpointed),
+    flushLine(report),
+    `checkpoint: ${report.checkpoint === 0 ? 'none yet' : report.checkpoint}; epoch ${report.epoch ?? '?'}; cache ${formatBytes(report.cache.bytes)}`,
+    `nodes: ${nodes.length - troubled.length} of ${nodes.length} in order`,
+    ...troubled.map(
+      node =>
+        `  ${node.name} (${node.address}, ${node.shards} shards): ${node.state}: ${node.lastError}`,
+    ),
+    `wallet ${wallet.address}: ${coin(wallet.wal)} WAL, ${coin(wallet.sui)} SUI`,
+    `cost so far: ${coin(cost.wal)} WAL, ${coin(cost.sui)} SUI for ${cost.packs} packs, ${formatBytes(cost.encodedBytes)} encoded`,
+    ...(report.networkError === '' ? [] : [`network: ${report.networkError}`]),
+  ].join('\n');
+};
+
+const unmounted = (target: Target) => ({
+  volume: target.name,
+  network: target.settings.network,
+  mountPoint: null,
+  pid: null,
+});
+
+const ask = async (target: Target): Promise<StatusReport | ReturnType<typeof unmounted>> =>
+  target.mountPoint === undefined
+    ? unmounted(target)
+    : await callDaemon(target.paths.socket, 'status');
+
+/** Adds the command. */
+export const registerStatus = (program: Command): void => {
+  program
+    .command('status')
+    .argument('[volume]', 'name of a volume, or where it is mounted; all when left out')
+    .option('--json', 'print JSON')
+    .description('show what is safe, what is under way and what it cost')
+    .action(async (word: string | undefined, options: { json?: boolean }) => {
+      const targets =
+        word === undefined
+          ? [
+              ...new Set([
+                ...Object.keys(loadSettings().volumes),
+                ...tuskMounts().map(m => m.source),
+              ]),
+            ].map(findTarget)
+          : [findTarget(word)];
+      const reports = await Promise.all(targets.map(ask));
+      const value = word === undefined ? reports : reports[0];
+      print(options.json === true, value, () =>
+        reports
+          .map(report =>
+            report.mountPoint === null
+              ? `${report.volume} on ${report.network}, not mounted`
+              : describe(report as StatusReport),
+          )
+          .join('\n\n'),
+      );
+    });
+};

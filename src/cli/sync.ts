@@ -1,0 +1,66 @@
+/** `tuskfs sync [VOLUME|DIR]`: returns when everything written before is checkpointed. */
+import { spawnSync } from 'node:child_process';
+import type { Command } from 'commander';
+import { TuskError } from '../base/errors.ts';
+import { callDaemon } from '../daemon/control.ts';
+import type { SyncProgress, SyncReport } from '../daemon/report.ts';
+import { Exit, print, say } from './command.ts';
+import { formatBytes, formatCoin } from './format.ts';
+import { duration } from './options.ts';
+import { ProgressBar } from './progress.ts';
+import { findTarget, onlyTarget } from './target.ts';
+
+/** Asks the kernel to hand over every dirty page of the mount (syncfs). */
+const handOver = (mountPoint: string): void => {
+  const done = spawnSync('sync', ['-f', mountPoint], { encoding: 'utf8' });
+  if (done.status !== 0) {
+    throw new TuskError(
+      'io',
+      `${mountPoint} could not be synced: ${done.stderr || done.error?.message}`,
+    );
+  }
+};
+
+/** One line on how it ended. */
+export const describeSync = (report: SyncReport): string =>
+  report.pending === ''
+    ? `checkpoint ${report.checkpoint}: everything is on the network (${formatCoin(BigInt(report.wal))} WAL, ${formatCoin(BigInt(report.sui))} SUI)`
+    : `${formatBytes(report.pendingBytes)} not yet on the network: ${report.pending}. They are safe on this machine and go on by themselves while the volume is mounted.`;
+
+/** Adds the command. */
+export const registerSync = (program: Command): void => {
+  program
+    .command('sync')
+    .argument('[volume]', 'name of a volume, or where it is mounted')
+    .option('--timeout <duration>', 'give up waiting after this long (the work goes on)', duration)
+    .option('-q, --quiet', 'no progress bar')
+    .option('--json', 'print JSON')
+    .description('wait until everything written so far is checkpointed on the network')
+    .action(
+      async (
+        word: string | undefined,
+        options: { timeout?: number; quiet?: boolean; json?: boolean },
+      ) => {
+        const target = word === undefined ? onlyTarget() : findTarget(word);
+        if (target.mountPoint === undefined) {
+          throw new TuskError('not_found', `${target.name} is not mounted; mount it first`);
+        }
+        handOver(target.mountPoint);
+        const bar = new ProgressBar(options.quiet === true);
+        let report: SyncReport;
+        try {
+          report = await callDaemon(
+            target.paths.socket,
+            'sync',
+            { timeoutMs: options.timeout ?? null },
+            (progress: SyncProgress) => bar.draw(progress),
+          );
+        } finally {
+          bar.clear();
+        }
+        if (options.json === true) print(true, report, () => '');
+        else say(describeSync(report));
+        process.exitCode = report.pending === '' ? Exit.done : Exit.pending;
+      },
+    );
+};

@@ -1,0 +1,53 @@
+/** `tuskfs umount DIR`: unmounts, then flushes what is left within a limit. */
+import type { Command } from 'commander';
+import { TuskError } from '../base/errors.ts';
+import { callDaemon } from '../daemon/control.ts';
+import type { SyncProgress, SyncReport } from '../daemon/report.ts';
+import { Exit, print, say } from './command.ts';
+import { duration } from './options.ts';
+import { ProgressBar } from './progress.ts';
+import { describeSync } from './sync.ts';
+import { findTarget } from './target.ts';
+
+/** Adds the command. */
+export const registerUmount = (program: Command): void => {
+  program
+    .command('umount')
+    .argument('<volume>', 'name of a volume, or where it is mounted')
+    .option(
+      '--lazy',
+      'take the mount away now; programs with open files keep them until they close',
+    )
+    .option('--timeout <duration>', 'longest time for the last flush', duration, 60_000)
+    .option('-q, --quiet', 'no progress bar')
+    .option('--json', 'print JSON')
+    .description('unmount a volume and flush what is left')
+    .action(
+      async (
+        word: string,
+        options: { lazy?: boolean; timeout: number; quiet?: boolean; json?: boolean },
+      ) => {
+        const target = findTarget(word);
+        const bar = new ProgressBar(options.quiet === true);
+        let report: SyncReport;
+        try {
+          report = await callDaemon(
+            target.paths.socket,
+            'umount',
+            { lazy: options.lazy === true, timeoutMs: options.timeout },
+            (progress: SyncProgress) => bar.draw(progress),
+          );
+        } catch (error) {
+          if (error instanceof TuskError && error.code === 'not_found') {
+            throw new TuskError('not_found', `${target.name} is not mounted`);
+          }
+          throw error;
+        } finally {
+          bar.clear();
+        }
+        if (options.json === true) print(true, report, () => '');
+        else say(`${target.name} is unmounted. ${describeSync(report)}`);
+        process.exitCode = report.pending === '' ? Exit.done : Exit.pending;
+      },
+    );
+};

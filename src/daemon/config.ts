@@ -1,0 +1,29 @@
+/** What a daemon is told when it starts; goes over the private channel to the child, never argv. */
+import type { NetworkSettings, VolumeSettings } from '../volume/settings.ts';
+
+/** Everything that serving a volume needs. */
+export interface DaemonConfig {
+  readonly name: string;
+  readonly mountPoint: string;
+  readonly volume: VolumeSettings;
+  readonly networkName: string;
+  readonly network: NetworkSettings;
+  /** 32 bytes. */
+  readonly volumeKey: Uint8Array;
+  readonly readOnly: boolean;
+  readonly allowOther: boolean;
+  /** Longest wait of a read for the network. */
+  readonly readTimeoutMs: number;
+  /** Longest wait for the last flush after SIGTERM or an unmount from outside. */
+  readonly stopTimeoutMs: number;
+}
+
+/** What the child says to the command that started it. */
+export type StartMessage =
+  | { readonly type: 'mounted' }
+  | {
+      readonly type: 'failed';
+      readonly code: string;
+      readonly kind: string;
+      readonly message: string;
+    };

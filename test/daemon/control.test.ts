@@ -1,0 +1,76 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { TuskError } from '../../src/base/errors.ts';
+import { callDaemon, isServed, serveControl } from '../../src/daemon/control.ts';
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'tusk-control-'));
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+describe('control socket', () => {
+  it('answers with progress, results and typed errors', async () => {
+    const path = join(directory, 'control.sock');
+    const server = await serveControl(path, {
+      add: (args, { progress }) => {
+        progress({ half: true });
+        return { sum: (args.a as number) + (args.b as number), money: 5n };
+      },
+      refuse: () => {
+        throw new TuskError('unfunded', 'no WAL');
+      },
+    });
+    const seen: unknown[] = [];
+    expect(await callDaemon(path, 'add', { a: 2, b: 3 }, value => seen.push(value))).toEqual({
+      sum: 5,
+      money: '5',
+    });
+    expect(seen).toEqual([{ half: true }]);
+    await expect(callDaemon(path, 'refuse')).rejects.toMatchObject({
+      code: 'unfunded',
+      kind: 'budget',
+      message: 'no WAL',
+    });
+    await expect(callDaemon(path, 'nothing')).rejects.toMatchObject({ code: 'usage' });
+    await expect(callDaemon(path, 'constructor')).rejects.toMatchObject({ code: 'usage' });
+    await expect(serveControl(path, {})).rejects.toMatchObject({ code: 'busy' });
+    await new Promise(resolve => server.close(resolve));
+  });
+
+  it('takes over a socket that a dead daemon left behind', async () => {
+    const path = join(directory, 'control.sock');
+    await expect(callDaemon(path, 'status')).rejects.toMatchObject({ code: 'not_found' });
+    const first = await serveControl(path, {});
+    expect(await isServed(path)).toBe(true);
+    await new Promise(resolve => first.close(resolve));
+    const second = await serveControl(path, { ping: () => 'pong' });
+    expect(await callDaemon(path, 'ping')).toBe('pong');
+    await new Promise(resolve => second.close(resolve));
+  });
+
+  it('aborts the request when the caller goes away', async () => {
+    const path = join(directory, 'control.sock');
+    let aborted: () => void = () => undefined;
+    const sawAbort = new Promise<void>(resolve => {
+      aborted = resolve;
+    });
+    const server = await serveControl(path, {
+      wait: (_args, { signal }) =>
+        new Promise((_resolve, reject) =>
+          signal.addEventListener('abort', () => {
+            aborted();
+            reject(signal.reason);
+          }),
+        ),
+    });
+    const { connect } = await import('node:net');
+    const socket = connect(path, () => {
+      socket.write('{"method":"wait","args":{}}\n', () => setTimeout(() => socket.destroy(), 20));
+    });
+    await sawAbort;
+    await new Promise(resolve => server.close(resolve));
+  });
+});
