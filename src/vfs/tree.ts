@@ -1,0 +1,119 @@
+/**
+ * What all operations share: the index, the time, the lookups that the kernel holds, and whether
+ * changes are allowed. Invariant: an inode without a name stays in the index exactly as long as
+ * the kernel holds lookups of it; the last forget removes it by a change.
+ */
+import type { Clock } from '../base/clock.ts';
+import { Errno } from '../base/errno.ts';
+import type { Ino, Name } from '../base/ids.ts';
+import { NAME_BYTES_MAX } from '../base/limits.ts';
+import type { Change, Index, Inode, InodeFields } from '../meta/types.ts';
+import { isDir } from './modes.ts';
+
+/** The tree that a mount shows, as the operations see it. */
+export class Tree {
+  readonly index: Index;
+  /** No change is taken: answered EROFS. */
+  readOnly: boolean;
+  /** The time that `tick` took: seconds since 1970 and nanoseconds. */
+  nowSec = 0;
+  nowNs = 0;
+  readonly #clock: Clock;
+  readonly #lookups = new Map<Ino, number>();
+  readonly #orphans = new Set<Ino>();
+
+  constructor(index: Index, clock: Clock, readOnly: boolean) {
+    this.index = index;
+    this.#clock = clock;
+    this.readOnly = readOnly;
+  }
+
+  /** Takes the time for one operation. */
+  tick(): void {
+    const ms = this.#clock.nowMs();
+    this.nowSec = Math.floor(ms / 1000);
+    this.nowNs = Math.floor((ms - this.nowSec * 1000) * 1e6);
+  }
+
+  /** A directory in which a name may be looked up or made, or a negative errno. */
+  directory(ino: Ino, name: Name): Inode | number {
+    const inode = this.index.inode(ino);
+    if (inode === undefined) return -Errno.ESTALE;
+    if (!isDir(inode.mode)) return -Errno.ENOTDIR;
+    if (name.length > NAME_BYTES_MAX) return -Errno.ENAMETOOLONG;
+    return inode;
+  }
+
+  /** `directory` for a change of its names. */
+  writableDirectory(ino: Ino, name: Name): Inode | number {
+    if (this.readOnly) return -Errno.EROFS;
+    const inode = this.directory(ino, name);
+    return typeof inode !== 'number' && inode.nlink === 0 ? -Errno.ENOENT : inode;
+  }
+
+  /** Marks a directory's names as changed now, and moves its link count by `links`. */
+  touchDirectory(change: Change, directory: Inode, links: number): void {
+    const fields: Mutable<InodeFields> = {
+      mtime: this.nowSec,
+      mtimeNs: this.nowNs,
+      ctime: this.nowSec,
+      ctimeNs: this.nowNs,
+    };
+    if (links !== 0) fields.nlink = directory.nlink + links;
+    change.setInode(directory.ino, fields);
+  }
+
+  /** Takes `links` links from an inode; without lookups the last one takes the inode along. */
+  dropLinks(change: Change, inode: Inode, links: number): void {
+    const nlink = Math.max(0, inode.nlink - links);
+    if (nlink === 0 && !this.#lookups.has(inode.ino)) change.removeInode(inode.ino);
+    else change.setInode(inode.ino, { nlink, ctime: this.nowSec, ctimeNs: this.nowNs });
+  }
+
+  /** To be called once a change that used `dropLinks` is committed. */
+  linksDropped(ino: Ino): void {
+    if (this.#lookups.has(ino) && this.index.inode(ino)?.nlink === 0) this.#orphans.add(ino);
+  }
+
+  /** The inode as an answer that counts one lookup. */
+  entered(ino: Ino): Inode | number {
+    const inode = this.index.inode(ino);
+    if (inode === undefined) return -Errno.ESTALE;
+    this.#lookups.set(ino, (this.#lookups.get(ino) ?? 0) + 1);
+    return inode;
+  }
+
+  /** Takes lookups back. */
+  forget(ino: Ino, lookups: number): void {
+    const left = (this.#lookups.get(ino) ?? 0) - lookups;
+    if (left > 0) {
+      this.#lookups.set(ino, left);
+      return;
+    }
+    this.#lookups.delete(ino);
+    if (this.#orphans.delete(ino)) this.#removeOrphan(ino);
+  }
+
+  /** Takes all lookups back: the kernel is gone. */
+  forgetAll(): void {
+    this.#lookups.clear();
+    for (const ino of this.#orphans) this.#removeOrphan(ino);
+    this.#orphans.clear();
+  }
+
+  /** Lookups held of an inode. */
+  lookups(ino: Ino): number {
+    return this.#lookups.get(ino) ?? 0;
+  }
+
+  /** What cannot be removed now (read-only, disk full) goes when the volume is next mounted. */
+  #removeOrphan(ino: Ino): void {
+    if (this.readOnly) return;
+    const change = this.index.change();
+    change.removeInode(ino);
+    change.commit(true);
+  }
+}
+
+/** The same fields, to be filled one by one. */
+export type Mutable<T> = { -readonly [K in keyof T]: T[K] };

@@ -1,0 +1,172 @@
+/**
+ * The file system that a mount shows: each operation of `Filesystem` handed to the file of its
+ * family. Rules are numbered in SEMANTICS.md.
+ */
+import type { Clock } from '../base/clock.ts';
+import { type Ino, type Name, ROOT_INO } from '../base/ids.ts';
+import type {
+  Answer,
+  Attr,
+  Caller,
+  DirEntry,
+  Filesystem,
+  Outcome,
+  SetAttr,
+  StatFs,
+} from '../fuse/filesystem.ts';
+import type { Index } from '../meta/types.ts';
+import { mkdir, mknod, symlink } from './create.ts';
+import { type FrameReader, fsync, read, write } from './data.ts';
+import { getattr, readlink, setattr } from './inodes.ts';
+import { link, lookup, readdir, rmdir, unlink } from './names.ts';
+import { copyFileRange, fallocate, lseek } from './ranges.ts';
+import { rename } from './rename.ts';
+import { DiskSpace, volumeFigures } from './statfs.ts';
+import { Tree } from './tree.ts';
+import { getxattr, listxattr, removexattr, setxattr } from './xattrs.ts';
+
+/** What a mount's file system is made of. */
+export interface VfsParts {
+  readonly index: Index;
+  /** Certified bytes. */
+  readonly frames: FrameReader;
+  readonly clock: Clock;
+  /** A directory on the disk that holds the log: its free space is what df shows. */
+  readonly stateDirectory: string;
+  readonly readOnly?: boolean;
+}
+
+/** POSIX semantics over the index. */
+export class Vfs implements Filesystem {
+  readonly #tree: Tree;
+  readonly #frames: FrameReader;
+  readonly #disk: DiskSpace;
+
+  constructor(parts: VfsParts) {
+    this.#tree = new Tree(parts.index, parts.clock, parts.readOnly ?? false);
+    this.#frames = parts.frames;
+    this.#disk = new DiskSpace(parts.stateDirectory, parts.clock);
+  }
+
+  /** From now on every change is answered EROFS: the disk under the index failed. */
+  goReadOnly(): void {
+    this.#tree.readOnly = true;
+  }
+
+  lookup(_caller: Caller, parent: Ino, name: Name): Answer<Attr> {
+    return lookup(this.#tree, parent, name);
+  }
+  forget(ino: Ino, lookups: number): void {
+    this.#tree.forget(ino, lookups);
+  }
+  getattr(_caller: Caller, ino: Ino): Answer<Attr> {
+    return getattr(this.#tree, ino);
+  }
+  setattr(_caller: Caller, ino: Ino, changes: SetAttr): Answer<Attr> {
+    return setattr(this.#tree, ino, changes);
+  }
+  readlink(_caller: Caller, ino: Ino): Answer<Buffer> {
+    return readlink(this.#tree, ino);
+  }
+  mknod(
+    caller: Caller,
+    parent: Ino,
+    name: Name,
+    mode: number,
+    rdev: number,
+    umask: number,
+  ): Answer<Attr> {
+    return mknod(this.#tree, caller, parent, name, mode, rdev, umask);
+  }
+  mkdir(caller: Caller, parent: Ino, name: Name, mode: number, umask: number): Answer<Attr> {
+    return mkdir(this.#tree, caller, parent, name, mode, umask);
+  }
+  symlink(caller: Caller, parent: Ino, name: Name, target: Buffer): Answer<Attr> {
+    return symlink(this.#tree, caller, parent, name, target);
+  }
+  link(_caller: Caller, ino: Ino, parent: Ino, name: Name): Answer<Attr> {
+    return link(this.#tree, ino, parent, name);
+  }
+  unlink(_caller: Caller, parent: Ino, name: Name): Outcome {
+    return unlink(this.#tree, parent, name);
+  }
+  rmdir(_caller: Caller, parent: Ino, name: Name): Outcome {
+    return rmdir(this.#tree, parent, name);
+  }
+  rename(
+    _caller: Caller,
+    parent: Ino,
+    name: Name,
+    newParent: Ino,
+    newName: Name,
+    flags: number,
+  ): Outcome {
+    return rename(this.#tree, parent, name, newParent, newName, flags);
+  }
+  create(
+    caller: Caller,
+    parent: Ino,
+    name: Name,
+    mode: number,
+    _flags: number,
+    umask: number,
+  ): Answer<Attr> {
+    return mknod(this.#tree, caller, parent, name, mode, 0, umask);
+  }
+  read(caller: Caller, ino: Ino, offset: number, size: number): Answer<Buffer[]> {
+    return read(this.#tree, this.#frames, caller, ino, offset, size);
+  }
+  write(_caller: Caller, ino: Ino, offset: number, data: Buffer, flags: number): Answer<number> {
+    return write(this.#tree, ino, offset, data, flags);
+  }
+  fsync(_caller: Caller, _ino: Ino, _dataOnly: boolean): Outcome {
+    return fsync(this.#tree);
+  }
+  fsyncdir(_caller: Caller, _ino: Ino): Outcome {
+    return fsync(this.#tree);
+  }
+  readdir(_caller: Caller, ino: Ino, cookie: number, limit: number): Answer<DirEntry[]> {
+    return readdir(this.#tree, ino, cookie, limit);
+  }
+  readdirAttr(ino: Ino): Attr | undefined {
+    const inode = this.#tree.entered(ino);
+    return typeof inode === 'number' ? undefined : inode;
+  }
+  parentOf(ino: Ino): Ino {
+    return this.#tree.index.inode(ino)?.parent || ROOT_INO;
+  }
+  statfs(_caller: Caller): Answer<StatFs> {
+    return volumeFigures(this.#tree.index, this.#disk);
+  }
+  getxattr(_caller: Caller, ino: Ino, name: Name): Answer<Buffer> {
+    return getxattr(this.#tree, ino, name);
+  }
+  setxattr(_caller: Caller, ino: Ino, name: Name, value: Buffer, flags: number): Outcome {
+    return setxattr(this.#tree, ino, name, value, flags);
+  }
+  listxattr(caller: Caller, ino: Ino): Answer<Name[]> {
+    return listxattr(this.#tree, caller, ino);
+  }
+  removexattr(_caller: Caller, ino: Ino, name: Name): Outcome {
+    return removexattr(this.#tree, ino, name);
+  }
+  fallocate(caller: Caller, ino: Ino, offset: number, length: number, mode: number): Outcome {
+    return fallocate(this.#tree, caller, ino, offset, length, mode);
+  }
+  lseek(_caller: Caller, ino: Ino, offset: number, whence: number): Answer<number> {
+    return lseek(this.#tree, ino, offset, whence);
+  }
+  copyFileRange(
+    caller: Caller,
+    from: Ino,
+    fromOffset: number,
+    to: Ino,
+    toOffset: number,
+    length: number,
+  ): Answer<number> {
+    return copyFileRange(this.#tree, caller, from, fromOffset, to, toOffset, length);
+  }
+  destroy(): void {
+    this.#tree.forgetAll();
+  }
+}
