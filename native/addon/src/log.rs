@@ -1,12 +1,296 @@
-//! The `log` section of src/native.ts.
+//! The `log` section of src/native.ts: memory-mapped segments of the local log, and checksums.
+//!
+//! Invariant: a mapping never outlives its pages. `segment_unmap` puts anonymous zero pages in
+//! place of the file, so a view kept by mistake reads zeros instead of crashing the process; the
+//! address range itself is given back when JavaScript collects the buffer. Only files whose every
+//! block is allocated are mapped, so that a full disk can never become a SIGBUS.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
+use rustix::fs::{FallocateFlags, SeekFrom, fallocate, fdatasync, seek};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
+/// Zeros are written, and bytes copied, in steps of this size.
+const STEP: usize = 256 * 1024;
+
+/// A segment that is mapped now.
+struct Mapped {
+    file: Arc<File>,
+    at: usize,
+    bytes: usize,
+}
+
+fn mapped() -> &'static Mutex<HashMap<u32, Mapped>> {
+    static MAPPED: OnceLock<Mutex<HashMap<u32, Mapped>>> = OnceLock::new();
+    MAPPED.get_or_init(Default::default)
+}
+
+fn lock() -> std::sync::MutexGuard<'static, HashMap<u32, Mapped>> {
+    mapped()
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A Node.js style message: it starts with the name of the errno, so that callers can tell a full disk.
+fn failed(what: &str, path: &str, errno: Errno) -> Error {
+    let name = match errno {
+        Errno::NOSPC => "ENOSPC",
+        Errno::DQUOT => "EDQUOT",
+        Errno::NOENT => "ENOENT",
+        Errno::ACCESS => "EACCES",
+        Errno::MFILE => "EMFILE",
+        Errno::ROFS => "EROFS",
+        _ => "EIO",
+    };
+    Error::from_reason(format!("{name}: {what} of {path}: {errno}"))
+}
+
+fn errno_of(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+fn open(path: &str, create: bool) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(create)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| failed("opening", path, errno_of(&error)))
+}
+
+fn write_zeros(file: &File, bytes: u64) -> std::io::Result<()> {
+    let zeros = vec![0u8; STEP];
+    let mut at = 0;
+    while at < bytes {
+        let n = (bytes - at).min(STEP as u64) as usize;
+        file.write_all_at(&zeros[..n], at)?;
+        at += n as u64;
+    }
+    Ok(())
+}
+
+/// Allocates every block of a new file of `bytes`; no file is left behind on failure.
+fn allocate(path: &str, bytes: u64) -> Result<File> {
+    let file = open(path, true)?;
+    let done = match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+            write_zeros(&file, bytes).map_err(|error| errno_of(&error))
+        }
+        other => other,
+    };
+    match done {
+        Ok(()) => Ok(file),
+        Err(errno) => {
+            let _ = std::fs::remove_file(path);
+            Err(failed("allocating", path, errno))
+        }
+    }
+}
+
+/// Creates a segment file with all its blocks allocated (not yet written): microseconds on file
+/// systems with extents. ENOSPC throws and leaves no file behind.
+#[napi]
+pub fn segment_allocate(path: String, bytes: f64) -> Result<()> {
+    allocate(&path, bytes as u64).map(|_| ())
+}
+
+/// Writes zeros over a segment file (created if absent) and makes file and name durable.
 #[napi]
 pub fn segment_prepare<'env>(env: &'env Env, path: String, bytes: f64) -> Result<Object<'env>> {
     crate::pool::promise(env, move || {
-        let _ = (path, bytes);
-        Ok(1u32)
+        let bytes = bytes as u64;
+        let file = allocate(&path, bytes)?;
+        write_zeros(&file, bytes)
+            .and_then(|()| file.sync_all())
+            .map_err(|error| {
+                let _ = std::fs::remove_file(&path);
+                failed("filling", &path, errno_of(&error))
+            })?;
+        sync_parent(&path)
     })
+}
+
+fn sync_parent(path: &str) -> Result<()> {
+    let parent = Path::new(path).parent().unwrap_or(Path::new("."));
+    File::open(parent)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|error| failed("syncing the directory", path, errno_of(&error)))
+}
+
+/// What `segmentMap` returns.
+#[napi(object)]
+pub struct SegmentMapping<'env> {
+    pub handle: u32,
+    pub fd: i32,
+    pub bytes: BufferSlice<'env>,
+}
+
+/// Maps a segment shared and writable; a file with unallocated blocks is refused.
+#[napi]
+pub fn segment_map<'env>(env: &'env Env, path: String) -> Result<SegmentMapping<'env>> {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let file = open(&path, false)?;
+    let facts = file
+        .metadata()
+        .map_err(|error| failed("reading the size", &path, errno_of(&error)))?;
+    let bytes = facts.len() as usize;
+    if bytes == 0 || facts.blocks() * 512 < facts.len() {
+        return Err(Error::from_reason(format!(
+            "EIO: {path} has unallocated blocks and cannot be mapped safely"
+        )));
+    }
+    // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
+    let at = unsafe {
+        mmap(
+            std::ptr::null_mut(),
+            bytes,
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::SHARED,
+            &file,
+            0,
+        )
+    }
+    .map_err(|errno| failed("mapping", &path, errno))?;
+    let handle = NEXT.fetch_add(1, Ordering::Relaxed);
+    let fd = file.as_raw_fd();
+    lock().insert(
+        handle,
+        Mapped {
+            file: Arc::new(file),
+            at: at as usize,
+            bytes,
+        },
+    );
+    // SAFETY: the range stays mapped (file or zeros) until this finalizer runs, once.
+    let view = unsafe {
+        BufferSlice::from_external(
+            env,
+            at.cast::<u8>(),
+            bytes,
+            (handle, at as usize, bytes),
+            |_, (handle, at, bytes)| {
+                lock().remove(&handle);
+                // SAFETY: the buffer that showed this range is gone.
+                let _ = unsafe { munmap(at as *mut c_void, bytes) };
+            },
+        )
+    }?;
+    Ok(SegmentMapping {
+        handle,
+        fd,
+        bytes: view,
+    })
+}
+
+/// Closes the file and puts zero pages in its place.
+#[napi]
+pub fn segment_unmap(handle: u32) -> Result<()> {
+    let Some(segment) = lock().remove(&handle) else {
+        return Ok(());
+    };
+    // SAFETY: the range belongs to this mapping until its buffer is collected; MAP_FIXED swaps its pages.
+    unsafe {
+        mmap_anonymous(
+            segment.at as *mut c_void,
+            segment.bytes,
+            ProtFlags::READ,
+            MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
+        )
+    }
+    .map_err(|errno| failed("unmapping", "a segment", errno))?;
+    Ok(())
+}
+
+/// fdatasync on the pool.
+#[napi]
+pub fn segment_sync<'env>(env: &'env Env, handle: u32) -> Result<Object<'env>> {
+    let file = lock().get(&handle).map(|segment| segment.file.clone());
+    crate::pool::promise(env, move || {
+        let file = file.ok_or_else(|| Error::from_reason("EIO: the segment is not mapped"))?;
+        fdatasync(&*file).map_err(|errno| failed("fdatasync", "a segment", errno))
+    })
+}
+
+fn slice<'a>(data: &'a [u8], from: u32, to: u32) -> Result<&'a [u8]> {
+    data.get(from as usize..to as usize)
+        .ok_or_else(|| Error::from_reason(format!("[{from}, {to}) of {} bytes", data.len())))
+}
+
+/// crc32c of `data[from, to)` continuing from `seed`.
+#[napi]
+pub fn crc32c(data: &[u8], from: u32, to: u32, seed: u32) -> Result<u32> {
+    Ok(crc32c::crc32c_append(seed, slice(data, from, to)?))
+}
+
+/// Copies `source[from, to)` to `target` at `target_at`; the crc32c of those bytes continuing from `seed`.
+#[napi]
+pub fn copy_crc32c(
+    mut target: BufferSlice,
+    target_at: u32,
+    source: &[u8],
+    from: u32,
+    to: u32,
+    seed: u32,
+) -> Result<u32> {
+    let source = slice(source, from, to)?;
+    let room = target.len();
+    let target = target
+        .as_mut()
+        .get_mut(target_at as usize..target_at as usize + source.len())
+        .ok_or_else(|| Error::from_reason(format!("{target_at} + {} of {room}", source.len())))?;
+    let mut crc = seed;
+    for (into, bytes) in target.chunks_mut(STEP).zip(source.chunks(STEP)) {
+        crc = crc32c::crc32c_append(crc, bytes);
+        into.copy_from_slice(bytes);
+    }
+    Ok(crc)
+}
+
+/// A file descriptor owned by JavaScript, borrowed for one call.
+fn borrowed(fd: i32) -> Result<std::os::fd::BorrowedFd<'static>> {
+    if fd < 0 {
+        return Err(Error::from_reason(format!("{fd} is no file descriptor")));
+    }
+    // SAFETY: the caller keeps the descriptor open for the length of the call.
+    Ok(unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) })
+}
+
+/// fallocate(PUNCH_HOLE | KEEP_SIZE).
+#[napi]
+pub fn punch_hole(fd: i32, offset: f64, length: f64) -> Result<()> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    fallocate(borrowed(fd)?, flags, offset as u64, length as u64)
+        .map_err(|errno| failed("punching a hole", "a file", errno))
+}
+
+fn seek_to(fd: i32, to: SeekFrom) -> Result<f64> {
+    match seek(borrowed(fd)?, to) {
+        Ok(at) => Ok(at as f64),
+        Err(Errno::NXIO) => Ok(-1.0),
+        Err(errno) => Err(failed("lseek", "a file", errno)),
+    }
+}
+
+/// Next data at or after `offset`, −1 if none.
+#[napi]
+pub fn seek_data(fd: i32, offset: f64) -> Result<f64> {
+    seek_to(fd, SeekFrom::Data(offset as u64))
+}
+
+/// Next hole at or after `offset`, −1 if none.
+#[napi]
+pub fn seek_hole(fd: i32, offset: f64) -> Result<f64> {
+    seek_to(fd, SeekFrom::Hole(offset as u64))
 }
