@@ -206,6 +206,8 @@ export interface LogFace {
    * segment file of exactly `bytes`; runs on the pool. ENOSPC rejects and leaves no file behind.
    */
   segmentPrepare(path: string, bytes: number): Promise<void>;
+  /** Creates a segment with every block allocated but not written: what a sudden need for space gets, in microseconds. ENOSPC throws and leaves no file behind. */
+  segmentAllocate(path: string, bytes: number): void;
   /** Maps a prepared segment shared and writable. The mapping lives until `segmentUnmap`. */
   segmentMap(path: string): { handle: number; fd: number; bytes: Buffer };
   /** Unmaps and closes; the caller guarantees that no view is used afterwards. */

@@ -173,7 +173,8 @@ pub fn segment_map<'env>(env: &'env Env, path: String) -> Result<SegmentMapping<
             bytes,
         },
     );
-    // SAFETY: the range stays mapped (file or zeros) until this finalizer runs, once.
+    // SAFETY: the range stays mapped (file or zeros) until the finalizer, which runs once, after
+    // the buffer that showed it is gone.
     let view = unsafe {
         BufferSlice::from_external(
             env,
@@ -182,8 +183,7 @@ pub fn segment_map<'env>(env: &'env Env, path: String) -> Result<SegmentMapping<
             (handle, at as usize, bytes),
             |_, (handle, at, bytes)| {
                 lock().remove(&handle);
-                // SAFETY: the buffer that showed this range is gone.
-                let _ = unsafe { munmap(at as *mut c_void, bytes) };
+                let _ = munmap(at as *mut c_void, bytes);
             },
         )
     }?;
@@ -223,19 +223,19 @@ pub fn segment_sync<'env>(env: &'env Env, handle: u32) -> Result<Object<'env>> {
     })
 }
 
-fn slice<'a>(data: &'a [u8], from: u32, to: u32) -> Result<&'a [u8]> {
+fn slice(data: &[u8], from: u32, to: u32) -> Result<&[u8]> {
     data.get(from as usize..to as usize)
         .ok_or_else(|| Error::from_reason(format!("[{from}, {to}) of {} bytes", data.len())))
 }
 
 /// crc32c of `data[from, to)` continuing from `seed`.
-#[napi]
+#[napi(js_name = "crc32c")]
 pub fn crc32c(data: &[u8], from: u32, to: u32, seed: u32) -> Result<u32> {
     Ok(crc32c::crc32c_append(seed, slice(data, from, to)?))
 }
 
 /// Copies `source[from, to)` to `target` at `target_at`; the crc32c of those bytes continuing from `seed`.
-#[napi]
+#[napi(js_name = "copyCrc32c")]
 pub fn copy_crc32c(
     mut target: BufferSlice,
     target_at: u32,
