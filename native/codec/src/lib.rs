@@ -2,3 +2,7 @@
 //! cutting and sealing. Pure functions over bytes; no network, no clock.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+
+pub mod cut;
+pub mod pieces;
+pub mod seal;
