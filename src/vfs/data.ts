@@ -47,7 +47,7 @@ export const read = (
   for (const extent of tree.index.extents(ino, offset, end - offset)) {
     pushZeros(parts, extent.offset - at);
     at = extent.offset + extent.length;
-    if (extent.frame === 0) parts.push(tree.index.stagedBytes(extent.addr, extent.length));
+    if (extent.addr >= 0) parts.push(tree.index.stagedBytes(extent.addr, extent.length));
     else {
       const part = readFrame(tree, frames, caller, extent, ino);
       if (!Buffer.isBuffer(part)) waits = true;

@@ -95,6 +95,6 @@ const listBytes = (tree: Tree, ino: Ino): number => {
 
 /** `staged` while the network lacks a byte of the file, else `certified`. */
 const stateOf = (tree: Tree, inode: Inode): Buffer =>
-  tree.index.extents(inode.ino, 0, inode.size).some(extent => extent.frame === 0)
+  tree.index.extents(inode.ino, 0, inode.size).some(extent => extent.addr >= 0)
     ? STAGED
     : CERTIFIED;
