@@ -25,6 +25,7 @@ export default defineConfig({
       ),
       project('net', ['test/{net,interop}/**/*.test.ts'], 120_000, false),
       project('mount', ['test/mount/**/*.test.ts'], 120_000, false),
+      project('drive', ['test/drive/**/*.test.ts'], 300_000, false),
       project('crash', ['test/crash/**/*.test.ts'], 300_000, false),
     ],
   },

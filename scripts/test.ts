@@ -6,6 +6,7 @@ finish(
     ...okSteps,
     { name: 'network tests', command: ['vitest', 'run', '--project', 'net'] },
     { name: 'mount tests', command: ['vitest', 'run', '--project', 'mount'] },
+    { name: 'drive tests', command: ['vitest', 'run', '--project', 'drive'] },
     { name: 'crash tests', command: ['vitest', 'run', '--project', 'crash'] },
   ]),
 );

@@ -41,3 +41,10 @@ export const byteSize = (text: string): number => {
   if (match === null) throw new InvalidArgumentError('must be a size like 512M or 10G.');
   return Math.floor(Number(match[1]) * SIZE_BYTES[match[2]!.toUpperCase()]!);
 };
+
+/** An amount of a coin with up to 9 decimals, in its smallest unit. */
+export const coinAmount = (text: string): bigint => {
+  const match = /^(\d{1,10})(?:\.(\d{1,9}))?$/.exec(text);
+  if (match === null) throw new InvalidArgumentError('must be an amount like 2 or 0.25.');
+  return BigInt(match[1]! + (match[2] ?? '').padEnd(9, '0'));
+};

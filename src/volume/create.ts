@@ -1,0 +1,160 @@
+/** A volume's birth and its unlocking: keys, wallet, envelope, state directory, settings entry. */
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { messageOf, systemCode, TuskError } from '../base/errors.ts';
+import { replaceFile } from '../base/files.ts';
+import { type Random, systemRandom } from '../base/random.ts';
+import {
+  ARGON_DEFAULT,
+  ARGON_FLOOR,
+  type Argon,
+  createEnvelope,
+  type OpenedEnvelope,
+  openEnvelope,
+  walletSecretMessage,
+  walletSecretOf,
+} from '../format/envelope.ts';
+import { ID_BYTES, KEY_BYTES } from '../format/keys.ts';
+import { formatRecoveryKey } from '../format/recovery.ts';
+import { createWallet, loadWallet, type Wallet } from '../walrus/wallet.ts';
+import { fund } from './faucet.ts';
+import { configDirectory, stateDirectory, volumePaths } from './paths.ts';
+import {
+  addVolume,
+  loadSettings,
+  nameTaken,
+  networkNamed,
+  type VolumeSettings,
+} from './settings.ts';
+
+/** What a person chooses for a new volume. */
+export interface CreateOptions {
+  readonly name: string;
+  readonly network: string;
+  readonly passphrase: string;
+  /** Epochs that a flush pays ahead. */
+  readonly epochsAhead: number;
+  /** Most FROST that one pack may cost. */
+  readonly walMaxPerPack: bigint;
+  readonly cacheBytesMax: number;
+}
+
+/** What a person must know of a new volume. */
+export interface CreatedVolume {
+  readonly name: string;
+  readonly network: string;
+  readonly volumeId: string;
+  readonly address: string;
+  /** Opens the volume without wallet and passphrase; shown once. */
+  readonly recoveryKey: string;
+}
+
+/** Names that are safe as file names everywhere. */
+const checkName = (name: string): void => {
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name)) return;
+  throw new TuskError(
+    'usage',
+    `${JSON.stringify(name)} cannot be the name of a volume: use 1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first.`,
+  );
+};
+
+/** Cost of the passphrase's stretching: `TUSKFS_ARGON_MIB` lowers it for tests, never below the floor of the format. */
+const argonParameters = (): Argon => {
+  const mebibytes = Number(process.env.TUSKFS_ARGON_MIB ?? 0);
+  if (!(mebibytes > 0)) return ARGON_DEFAULT;
+  return { ...ARGON_FLOOR, memoryKiB: Math.max(ARGON_FLOOR.memoryKiB, mebibytes * 1024) };
+};
+
+const walletSecret = async (wallet: Wallet, volumeId: Buffer): Promise<Buffer> =>
+  walletSecretOf(await wallet.signPersonal(walletSecretMessage(volumeId)), volumeId);
+
+/** Makes a volume on this machine: nothing is paid until its first flush. */
+export const createVolume = async (
+  options: CreateOptions,
+  random: Random = systemRandom,
+): Promise<CreatedVolume> => {
+  const { name } = options;
+  checkName(name);
+  const settings = loadSettings();
+  if (settings.volumes[name] !== undefined) throw nameTaken(name);
+  const network = networkNamed(settings, options.network);
+  const root = join(stateDirectory(), 'volumes', name);
+  const walletFile = join(configDirectory(), 'wallets', `${name}.key`);
+  for (const path of [root, walletFile]) {
+    if (!existsSync(path)) continue;
+    throw new TuskError(
+      'already_exists',
+      `${path} of an earlier volume named ${name} is still there. Nothing was changed; choose another name or move it away.`,
+    );
+  }
+
+  mkdirSync(join(configDirectory(), 'wallets'), { recursive: true, mode: 0o700 });
+  const wallet = createWallet(walletFile);
+  try {
+    await fund(options.network, network, wallet.address);
+    const volumeId = random.bytes(ID_BYTES);
+    const recoveryKey = random.bytes(KEY_BYTES);
+    const envelope = await createEnvelope({
+      volumeId,
+      volumeKey: random.bytes(KEY_BYTES),
+      passphrase: options.passphrase,
+      walletSecret: await walletSecret(wallet, volumeId),
+      recoveryKey,
+      argon: argonParameters(),
+      random,
+    });
+    mkdirSync(root, { recursive: true, mode: 0o700 });
+    replaceFile(volumePaths(root).envelope, envelope);
+    addVolume(name, {
+      network: options.network,
+      volumeId: volumeId.toString('hex'),
+      stateDirectory: root,
+      walletFile,
+      address: wallet.address,
+      epochsAhead: options.epochsAhead,
+      walMaxPerPack: options.walMaxPerPack.toString(),
+      cacheBytesMax: options.cacheBytesMax,
+    });
+    return {
+      name,
+      network: options.network,
+      volumeId: volumeId.toString('hex'),
+      address: wallet.address,
+      recoveryKey: formatRecoveryKey(recoveryKey),
+    };
+  } catch (error) {
+    // Nothing was stored under these keys yet, so a half-made volume is taken back whole.
+    rmSync(root, { recursive: true, force: true });
+    rmSync(walletFile, { force: true });
+    throw error;
+  }
+};
+
+/** The envelope of a volume on this machine. */
+export const readEnvelope = (name: string, volume: VolumeSettings): Buffer => {
+  const path = volumePaths(volume.stateDirectory).envelope;
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    const code = systemCode(cause) === 'ENOENT' ? 'not_found' : 'io';
+    throw new TuskError(
+      code,
+      `the envelope of ${name} at ${path} cannot be read: ${messageOf(cause)}. Every checkpoint on the network holds a copy of it.`,
+      { cause },
+    );
+  }
+};
+
+/** Opens the envelope with passphrase and wallet. */
+export const openVolume = async (
+  name: string,
+  volume: VolumeSettings,
+  passphrase: string,
+): Promise<OpenedEnvelope> => {
+  const envelope = readEnvelope(name, volume);
+  const secret = await walletSecret(
+    loadWallet(volume.walletFile),
+    Buffer.from(volume.volumeId, 'hex'),
+  );
+  return openEnvelope(envelope, { passphrase, walletSecret: secret });
+};

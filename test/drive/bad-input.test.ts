@@ -1,0 +1,218 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Ended, freePorts, Sandbox } from '../support/sandbox.ts';
+
+let sandbox: Sandbox;
+beforeAll(async () => {
+  sandbox = new Sandbox('bad');
+  await sandbox.startLocalnet();
+  await sandbox.create('drive');
+});
+afterAll(() => sandbox.close());
+
+/** One message, no stack trace, the wanted exit code. */
+const refused = (ended: Ended, status: number, message: RegExp): void => {
+  expect(ended.stderr).toMatch(message);
+  expect(ended.stderr).not.toMatch(/^\s+at /m);
+  expect(ended.status).toBe(status);
+};
+
+describe('bad input gets a clear message and the right exit code', () => {
+  it('a wrong passphrase', async () => {
+    writeFileSync(sandbox.path('wrong'), 'not it\n');
+    mkdirSync(sandbox.path('empty'));
+    refused(
+      await sandbox.tuskfs([
+        'mount',
+        'drive',
+        sandbox.path('empty'),
+        '--passphrase-file',
+        sandbox.path('wrong'),
+      ]),
+      12,
+      /passphrase/,
+    );
+  });
+
+  it('a passphrase file that is not there, or empty', async () => {
+    refused(
+      await sandbox.tuskfs([
+        'mount',
+        'drive',
+        sandbox.path('empty'),
+        '--passphrase-file',
+        sandbox.path('none'),
+      ]),
+      2,
+      /none cannot be read/,
+    );
+    writeFileSync(sandbox.path('blank'), '\n');
+    refused(
+      await sandbox.tuskfs([
+        'mount',
+        'drive',
+        sandbox.path('empty'),
+        '--passphrase-file',
+        sandbox.path('blank'),
+      ]),
+      2,
+      /empty/,
+    );
+  });
+
+  it('a mount point that is missing, a file, not empty or taken', async () => {
+    refused(
+      await sandbox.tuskfs(['mount', 'drive', sandbox.path('missing')]),
+      3,
+      /missing.*Make the directory/s,
+    );
+    writeFileSync(sandbox.path('file'), '');
+    refused(await sandbox.tuskfs(['mount', 'drive', sandbox.path('file')]), 1, /not a directory/);
+    mkdirSync(sandbox.path('full'));
+    writeFileSync(sandbox.path('full', 'x'), '');
+    refused(await sandbox.tuskfs(['mount', 'drive', sandbox.path('full')]), 1, /not empty/);
+    const mountPoint = await sandbox.mount('drive');
+    refused(await sandbox.tuskfs(['mount', 'drive', sandbox.path('empty')]), 1, /mounted already/);
+    await sandbox.create('other');
+    refused(await sandbox.tuskfs(['mount', 'other', mountPoint]), 1, /mounted|busy/);
+    await sandbox.umount(mountPoint);
+  });
+
+  it('a state directory inside the mount point', async () => {
+    const ended = await sandbox.tuskfs(['mount', 'drive', sandbox.root]);
+    refused(ended, 2, /state directory .* inside the mount point/);
+  });
+
+  it('unmounting while files are open: busy, or lazily with a word on the rest', async () => {
+    const mountPoint = await sandbox.mount('drive');
+    await sandbox.sh(`echo x > ${mountPoint}/open`);
+    const holder = sandbox.spawn('bash', ['-c', `exec 3< ${mountPoint}/open; sleep 60`]);
+    await sandbox.sh('sleep 0.3');
+    refused(await sandbox.tuskfs(['umount', mountPoint]), 1, /busy|open/);
+    const lazily = await sandbox.tuskfs(['umount', '--lazy', mountPoint]);
+    expect(lazily.stderr).toMatch(/unmounted/);
+    expect(lazily.status).toBe(0);
+    holder.kill();
+  });
+
+  it('a volume name that is taken, unknown or malformed', async () => {
+    refused(
+      await sandbox.tuskfs(['create', 'drive', '--network', 'localnet']),
+      1,
+      /named drive already/,
+    );
+    refused(
+      await sandbox.tuskfs(['mount', 'nobody', sandbox.path('empty')]),
+      3,
+      /no volume named nobody/,
+    );
+    refused(await sandbox.tuskfs(['create', '../up', '--network', 'localnet']), 2, /name/);
+    refused(
+      await sandbox.tuskfs(['create', 'x', '--network', 'marsnet']),
+      3,
+      /no network named marsnet/,
+    );
+    refused(await sandbox.tuskfs(['status', 'nobody']), 3, /no volume named nobody/);
+    refused(await sandbox.tuskfs(['sync', 'drive']), 3, /not mounted/);
+    refused(await sandbox.tuskfs(['umount', sandbox.path('empty')]), 3, /no volume is mounted at/);
+  });
+
+  it('words that no command knows', async () => {
+    refused(await sandbox.tuskfs(['mont', 'x']), 2, /unknown command/);
+    refused(await sandbox.tuskfs(['sync', '--timeout', 'soon']), 2, /duration/);
+    refused(
+      await sandbox.tuskfs(['blob-id', sandbox.path('nothing')]),
+      3,
+      /nothing cannot be read/,
+    );
+  });
+
+  it('a settings file that is damaged, or of a newer version', async () => {
+    const path = sandbox.path('config', 'settings.json');
+    const good = readFileSync(path, 'utf8');
+    writeFileSync(path, good.slice(0, 40));
+    refused(await sandbox.tuskfs(['status']), 6, /settings file .*settings\.json cannot be read/);
+    refused(await sandbox.tuskfs(['create', 'new', '--network', 'localnet']), 6, /settings file/);
+    expect(readFileSync(path, 'utf8')).toBe(good.slice(0, 40));
+    writeFileSync(path, good.replace('"version": 1', '"version": 99'));
+    refused(await sandbox.tuskfs(['status']), 1, /version 99.*newer tuskfs/);
+    writeFileSync(path, good);
+  });
+
+  it('an envelope that is damaged, or of a newer version', async () => {
+    const path = `${sandbox.state('drive')}/envelope`;
+    const good = readFileSync(path);
+    const flipped = Buffer.from(good);
+    flipped[good.length - 20]! ^= 1;
+    flipped[60]! ^= 1;
+    writeFileSync(path, flipped);
+    const ended = await sandbox.tuskfs(['mount', 'drive', sandbox.path('empty')]);
+    expect([6, 12]).toContain(ended.status);
+    writeFileSync(
+      path,
+      Buffer.concat([good.subarray(0, 8), Buffer.from([0xff, 0x7f]), good.subarray(10)]),
+    );
+    refused(await sandbox.tuskfs(['mount', 'drive', sandbox.path('empty')]), 1, /newer/);
+    writeFileSync(path, good);
+  });
+
+  it('a port that is taken', async () => {
+    const base = await freePorts(20);
+    const server = createServer().listen(base + 3, '127.0.0.1');
+    const ended = await sandbox.tuskfs([
+      'localnet',
+      'start',
+      '--dir',
+      sandbox.path('second'),
+      '--port',
+      `${base}`,
+    ]);
+    refused(ended, 1, new RegExp(`${base + 3}`));
+    await new Promise(resolve => server.close(resolve));
+  });
+
+  it('no /dev/fuse', async () => {
+    const hidden = await sandbox.run('unshare', [
+      '-m',
+      'bash',
+      '-c',
+      `mount --bind /dev/null /dev/fuse && rm -f x; umount /dev/fuse; mount -t tmpfs none /dev && ${process.cwd()}/scripts/tuskfs mount drive ${sandbox.path('empty')}`,
+    ]);
+    refused(hidden, 1, /\/dev\/fuse/);
+  });
+
+  it('a wallet without WAL: files stay local, sync says why', async () => {
+    const mountPoint = await sandbox.mount('drive');
+    await sandbox.sh(`echo precious > ${mountPoint}/precious`);
+    const { wallet } = await sandbox.status('drive');
+    await sandbox.ok(['localnet', 'price', `${BigInt(wallet.wal!)}`, `${BigInt(wallet.wal!)}`]);
+    const ended = await sandbox.tuskfs(['sync', 'drive', '--timeout', '20s']);
+    refused(ended, 7, /WAL/);
+    expect(await sandbox.sh(`cat ${mountPoint}/precious`)).toBe('precious\n');
+    await sandbox.ok(['localnet', 'price', '100', '200']);
+    expect(await sandbox.sync('drive')).toMatchObject({ pending: '' });
+    await sandbox.umount(mountPoint);
+  });
+
+  it('localnet not running', async () => {
+    await sandbox.ok(['localnet', 'stop']);
+    refused(
+      await sandbox.tuskfs(['create', 'late', '--network', 'localnet']),
+      5,
+      /localnet.*(not running|start)/s,
+    );
+    refused(await sandbox.tuskfs(['localnet', 'node', 'stop', '1']), 3, /not running/);
+    const mountPoint = await sandbox.mount('drive');
+    await sandbox.sh(`echo offline > ${mountPoint}/offline`);
+    const ended = await sandbox.tuskfs(['sync', 'drive', '--timeout', '3s']);
+    refused(ended, 4, /network|reach|connect/);
+    const unmounted = await sandbox.tuskfs(['umount', '--timeout', '2s', mountPoint]);
+    refused(unmounted, 4, /not yet on the network/);
+    await sandbox.ok(['localnet', 'start']);
+    const again = await sandbox.mount('drive');
+    expect(await sandbox.sh(`cat ${again}/offline`)).toBe('offline\n');
+    expect(await sandbox.sync('drive')).toMatchObject({ pending: '' });
+    await sandbox.umount(again);
+  });
+});

@@ -1,0 +1,67 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Sandbox, until } from '../support/sandbox.ts';
+
+let sandbox: Sandbox;
+beforeAll(async () => {
+  sandbox = new Sandbox('nodes');
+  await sandbox.startLocalnet();
+  await sandbox.create('drive');
+});
+afterAll(() => sandbox.close());
+
+const SOME = ['1', '4', '8', '11'];
+const MORE = ['0', '2', '5', '9'];
+
+describe('storage nodes that are gone', () => {
+  it('any 4 of 13 stopped during the copy: sync still completes', async () => {
+    const mountPoint = await sandbox.mount('drive');
+    const copying = sandbox.sh(
+      `mkdir ${mountPoint}/a; for i in $(seq 1 40); do head -c 500000 /dev/urandom > ${mountPoint}/a/$i; sleep 0.02; done`,
+    );
+    await sandbox.ok(['localnet', 'node', 'stop', ...SOME]);
+    await copying;
+    expect(await sandbox.sync('drive')).toMatchObject({ pending: '', pendingBytes: 0 });
+    const { nodes } = await sandbox.status('drive');
+    expect(nodes.filter(node => node.state === 'silent')).toHaveLength(4);
+    await sandbox.umount(mountPoint);
+    await sandbox.ok(['cache', 'drop', 'drive']);
+  });
+
+  it('more than the network survives: pending, no hang, no lost byte; completes by itself when nodes return', async () => {
+    const mountPoint = await sandbox.mount('drive', ['--read-timeout', '3s']);
+    await sandbox.ok(['localnet', 'node', 'stop', ...MORE]);
+    await sandbox.sh(
+      `head -c 2000000 /dev/urandom > source.bin; cp source.bin ${mountPoint}/staged`,
+    );
+
+    const start = performance.now();
+    const ended = await sandbox.tuskfs(['sync', 'drive', '--timeout', '4s', '--json']);
+    expect(ended.status).toBe(4);
+    expect(performance.now() - start).toBeLessThan(15_000);
+    const report = JSON.parse(ended.stdout);
+    expect(report.pendingBytes).toBeGreaterThanOrEqual(2_000_000);
+    expect(report.pending).toMatch(/shards/);
+
+    // Staged bytes stay readable; uncached ones fail cleanly within their deadline.
+    await sandbox.sh(`cmp source.bin ${mountPoint}/staged`);
+    const readStart = performance.now();
+    const read = await sandbox.run('cat', [`${mountPoint}/a/7`]);
+    expect(read.stderr).toMatch(/Input\/output error/);
+    expect(performance.now() - readStart).toBeLessThan(10_000);
+    expect(sandbox.daemonLog('drive')).toMatch(/blob [\w-]{43}.*shards/);
+
+    await sandbox.ok(['localnet', 'node', 'start', ...SOME, ...MORE]);
+    await until(
+      'everything is checkpointed without anyone doing anything',
+      async () => {
+        const { durability } = await sandbox.status('drive');
+        return (
+          durability.received.files + durability.local.files + durability.certified.files === 0
+        );
+      },
+      90_000,
+    );
+    await sandbox.sh(`cat ${mountPoint}/a/* > /dev/null`);
+    await sandbox.umount(mountPoint);
+  });
+});

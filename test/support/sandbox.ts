@@ -1,0 +1,209 @@
+/**
+ * A person's machine in a directory: settings, state and passphrase of its own, the command line
+ * run as a child, and everything it started stopped at the end.
+ */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { StatusReport, SyncReport } from '../../src/daemon/report.ts';
+
+const tuskfsPath = fileURLToPath(new URL('../../scripts/tuskfs', import.meta.url));
+
+/** How a command ended. */
+export interface Ended {
+  status: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** `tuskfs localnet status --json`, as far as tests read it. */
+export interface LocalnetStatus {
+  rpcUrl: string;
+  packageConfig: { systemObjectId: string; stakingPoolId: string };
+  epoch: number;
+  pid: number;
+  nodes: { index: number; name: string; address: string; shards: number[]; state: string }[];
+}
+
+const isFree = (port: number): Promise<boolean> =>
+  new Promise(done => {
+    const server = createServer();
+    server.on('error', () => done(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => done(true)));
+  });
+
+/** First port of `count` free ones on 127.0.0.1, from a random place on. */
+export const freePorts = async (count: number): Promise<number> => {
+  for (;;) {
+    const base = 20_000 + Math.floor(Math.random() * 35_000);
+    const ports = Array.from({ length: count }, (_, i) => base + i);
+    if ((await Promise.all(ports.map(isFree))).every(Boolean)) return base;
+  }
+};
+
+/** Waits until `condition` holds; throws after `timeoutMs`. */
+export const until = async (
+  what: string,
+  condition: () => Promise<boolean> | boolean,
+  timeoutMs = 30_000,
+): Promise<void> => {
+  const end = performance.now() + timeoutMs;
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    await new Promise(resolve => setTimeout(resolve, 50));
+  }
+};
+
+/** One such machine. */
+export class Sandbox {
+  readonly root: string;
+  readonly env: NodeJS.ProcessEnv;
+  readonly #mounts = new Set<string>();
+  #localnet = false;
+
+  constructor(name: string, env: NodeJS.ProcessEnv = {}) {
+    this.root = mkdtempSync(join(tmpdir(), `tuskfs-${name}-`));
+    this.env = {
+      ...process.env,
+      TUSKFS_CONFIG_DIR: this.path('config'),
+      TUSKFS_STATE_DIR: this.path('state'),
+      TUSKFS_PASSPHRASE_FILE: this.path('passphrase'),
+      TUSKFS_ARGON_MIB: '64',
+      ...env,
+    };
+    writeFileSync(this.path('passphrase'), 'correct horse battery staple\n', { mode: 0o600 });
+  }
+
+  /** A path within the sandbox. */
+  path(...parts: string[]): string {
+    return join(this.root, ...parts);
+  }
+
+  /** State directory of a volume. */
+  state(volume: string): string {
+    return this.path('state', 'volumes', volume);
+  }
+
+  /** Runs a command of tuskfs to its end. */
+  tuskfs(
+    args: string[],
+    options: { env?: NodeJS.ProcessEnv; timeoutMs?: number } = {},
+  ): Promise<Ended> {
+    return this.run(tuskfsPath, args, options);
+  }
+
+  /** Runs a command that must succeed; its stdout. */
+  async ok(args: string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
+    const ended = await this.tuskfs(args, { env });
+    if (ended.status !== 0) {
+      throw new Error(`tuskfs ${args.join(' ')} ended with ${ended.status}: ${ended.stderr}`);
+    }
+    return ended.stdout;
+  }
+
+  /** Runs any program to its end, as a child, never touching a mount from this process. */
+  run(
+    command: string,
+    args: string[],
+    options: { env?: NodeJS.ProcessEnv; timeoutMs?: number; cwd?: string } = {},
+  ): Promise<Ended> {
+    return new Promise((resolve, reject) => {
+      const child = spawn(command, args, {
+        env: { ...this.env, ...options.env },
+        cwd: options.cwd ?? this.root,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? 120_000);
+      let stdout = '';
+      let stderr = '';
+      child.stdout.on('data', chunk => {
+        stdout += chunk;
+      });
+      child.stderr.on('data', chunk => {
+        stderr += chunk;
+      });
+      child.on('error', reject);
+      child.on('close', (status, signal) => {
+        clearTimeout(timer);
+        resolve({
+          status: status ?? 128,
+          stdout,
+          stderr: signal === null ? stderr : `${stderr}[${signal}]`,
+        });
+      });
+    });
+  }
+
+  /** A shell script that must succeed; its stdout. */
+  async sh(script: string, cwd = this.root): Promise<string> {
+    const ended = await this.run('bash', ['-euo', 'pipefail', '-c', script], { cwd });
+    if (ended.status !== 0)
+      throw new Error(`${script}\nended with ${ended.status}: ${ended.stderr}`);
+    return ended.stdout;
+  }
+
+  /** Starts a localnet on free ports and enters it in the settings. */
+  async startLocalnet(extra: string[] = []): Promise<void> {
+    this.#localnet = true;
+    const port = await freePorts(20);
+    await this.ok(['localnet', 'start', '--port', `${port}`, ...extra]);
+  }
+
+  /** State of the localnet. */
+  async localnet(): Promise<LocalnetStatus> {
+    return JSON.parse(await this.ok(['localnet', 'status', '--json'])) as LocalnetStatus;
+  }
+
+  /** Makes a volume and returns what `create --json` printed. */
+  async create(volume: string): Promise<{ recoveryKey: string; address: string }> {
+    return JSON.parse(await this.ok(['create', volume, '--network', 'localnet', '--json']));
+  }
+
+  /** Mounts a volume below the sandbox; the mount point. */
+  async mount(volume: string, extra: string[] = [], env: NodeJS.ProcessEnv = {}): Promise<string> {
+    const mountPoint = this.path(`mnt-${volume}`);
+    mkdirSync(mountPoint, { recursive: true });
+    this.#mounts.add(mountPoint);
+    await this.ok(['mount', volume, mountPoint, ...extra], env);
+    return mountPoint;
+  }
+
+  /** Unmounts with the last flush. */
+  async umount(mountPoint: string): Promise<void> {
+    await this.ok(['umount', mountPoint]);
+  }
+
+  /** `tuskfs status` of a mounted volume. */
+  async status(volume: string): Promise<StatusReport> {
+    return JSON.parse(await this.ok(['status', volume, '--json'])) as StatusReport;
+  }
+
+  /** `tuskfs sync`, which must checkpoint everything. */
+  async sync(volume: string): Promise<SyncReport> {
+    return JSON.parse(await this.ok(['sync', volume, '--json'])) as SyncReport;
+  }
+
+  /** A program that runs beside the test; the caller ends it. */
+  spawn(command: string, args: string[]): ChildProcess {
+    return spawn(command, args, { env: this.env, cwd: this.root, stdio: 'ignore' });
+  }
+
+  /** What the daemon of a volume has logged. */
+  daemonLog(volume: string): string {
+    return readFileSync(join(this.state(volume), 'daemon.log'), 'utf8');
+  }
+
+  /** Ends everything and removes the directory. */
+  async close(): Promise<void> {
+    for (const mountPoint of this.#mounts) {
+      if (spawnSync('grep', ['-q', ` ${mountPoint} `, '/proc/self/mounts']).status !== 0) continue;
+      await this.tuskfs(['umount', '--lazy', '--timeout', '1s', mountPoint], { timeoutMs: 20_000 });
+      spawnSync('umount', ['-l', mountPoint], { stdio: 'ignore' });
+    }
+    if (this.#localnet) await this.tuskfs(['localnet', 'stop']);
+    rmSync(this.root, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  }
+}
