@@ -3,6 +3,18 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod bls;
 pub mod cut;
+pub mod decode;
+pub mod encode;
+mod error;
+pub mod merkle;
+pub mod metadata;
 pub mod pieces;
+mod reed_solomon;
 pub mod seal;
+pub mod shape;
+pub mod sliver;
+
+pub use error::{Error, Result};
+pub use reed_solomon::Indexed;

@@ -1,0 +1,170 @@
+//! From enough slivers back to the blob, or to some of its slivers.
+//!
+//! Slivers are taken as they are: who decodes verifies them before, or the result after.
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result, ensure};
+use crate::reed_solomon::{Indexed, Restorer, choose};
+use crate::shape::{Axis, Shape, Shards, valid_symbol};
+
+/// The blob of `size` bytes from slivers of `axis`: any n−2f primary or n−f secondary ones.
+pub fn decode(size: u64, shards: usize, axis: Axis, slivers: &[Indexed<'_>]) -> Result<Vec<u8>> {
+    let shape = Shape::new(size, shards)?;
+    let all: Vec<_> = (0..shape.shards.systematic(axis)).collect();
+    let size = usize::try_from(size).map_err(|_| Error("the blob exceeds memory".into()))?;
+    let source = Source::new(&shape, axis, slivers)?;
+    let mut blob = vec![0; size];
+    match axis {
+        Axis::Primary => {
+            let rows = blob.chunks_mut(shape.sliver_bytes(axis)).collect();
+            source.write(&all, rows)?;
+        }
+        Axis::Secondary => {
+            let columns = source.slivers(&all)?;
+            let symbol = shape.symbol;
+            blob.par_chunks_mut(shape.sliver_bytes(Axis::Primary))
+                .enumerate()
+                .for_each(|(row, bytes)| {
+                    for (place, column) in bytes.chunks_mut(symbol).zip(&columns) {
+                        place.copy_from_slice(&column[row * symbol..][..place.len()]);
+                    }
+                });
+        }
+    }
+    Ok(blob)
+}
+
+/// The systematic primary slivers `wanted` (each below n−2f), in that order, from any n−2f.
+pub fn recover_primaries(
+    size: u64,
+    shards: usize,
+    slivers: &[Indexed<'_>],
+    wanted: &[usize],
+) -> Result<Vec<Vec<u8>>> {
+    let shape = Shape::new(size, shards)?;
+    let mut sorted = wanted.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    ensure(sorted.len() == wanted.len(), || {
+        "a sliver is wanted twice".into()
+    })?;
+    ensure(
+        sorted
+            .last()
+            .is_none_or(|last| *last < shape.shards.primary),
+        || {
+            format!(
+                "only the {} systematic slivers can be wanted",
+                shape.shards.primary
+            )
+        },
+    )?;
+    Source::new(&shape, Axis::Primary, slivers)?.slivers(wanted)
+}
+
+/// A sliver of `axis` from the symbols that slivers of the other axis have at its place; `index` is
+/// that of the sliver that a symbol is from.
+pub fn recover_sliver(axis: Axis, shards: usize, symbols: &[Indexed<'_>]) -> Result<Vec<u8>> {
+    let shards = Shards::new(shards)?;
+    let symbol = symbols.first().map_or(0, |symbol| symbol.data.len());
+    ensure(valid_symbol(symbol), || {
+        format!("a symbol cannot be of {symbol} bytes")
+    })?;
+    let source = shards.symbols(axis);
+    let known = choose(symbols, source, shards.count, symbol)?;
+    let source = Source {
+        known,
+        systematic: source,
+        count: shards.count,
+        symbol,
+        symbols: 1,
+    };
+    Ok(source
+        .slivers(&(0..source.systematic).collect::<Vec<_>>())?
+        .concat())
+}
+
+/// Enough slivers of one axis to restore the systematic ones.
+struct Source<'a> {
+    known: Vec<Indexed<'a>>,
+    systematic: usize,
+    count: usize,
+    symbol: usize,
+    /// Symbols of each.
+    symbols: usize,
+}
+
+impl<'a> Source<'a> {
+    fn new(shape: &Shape, axis: Axis, slivers: &[Indexed<'a>]) -> Result<Self> {
+        let systematic = shape.shards.systematic(axis);
+        Ok(Self {
+            known: choose(
+                slivers,
+                systematic,
+                shape.shards.count,
+                shape.sliver_bytes(axis),
+            )?,
+            systematic,
+            count: shape.shards.count,
+            symbol: shape.symbol,
+            symbols: shape.shards.symbols(axis),
+        })
+    }
+
+    fn slivers(&self, wanted: &[usize]) -> Result<Vec<Vec<u8>>> {
+        let mut out = vec![vec![0; self.symbol * self.symbols]; wanted.len()];
+        self.write(
+            wanted,
+            out.iter_mut().map(|sliver| &mut sliver[..]).collect(),
+        )?;
+        Ok(out)
+    }
+
+    /// Fills `places` with the systematic slivers `wanted`; a place may be shorter than a sliver,
+    /// and there may be fewer of them.
+    fn write(&self, wanted: &[usize], places: Vec<&mut [u8]>) -> Result<()> {
+        let mut missing = Vec::new();
+        let mut holes = Vec::new();
+        for (index, place) in wanted.iter().zip(places) {
+            match self.known.binary_search_by_key(index, |known| known.index) {
+                Ok(at) => place.copy_from_slice(&self.known[at].data[..place.len()]),
+                Err(_) => {
+                    missing.push(*index);
+                    holes.push(place);
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.restore(&missing, &mut holes)
+    }
+
+    /// Restores `missing` into `holes`, in rounds of two batches a thread to bound the memory.
+    fn restore(&self, missing: &[usize], holes: &mut [&mut [u8]]) -> Result<()> {
+        let restorer = Restorer::new(self.systematic, self.count, self.symbol, &self.known);
+        let round = 2 * rayon::current_num_threads() * restorer.batch;
+        for start in (0..self.symbols).step_by(round) {
+            let end = (start + round).min(self.symbols);
+            let batches: Vec<_> = (start..end)
+                .into_par_iter()
+                .step_by(restorer.batch)
+                .map(|from| restorer.restore(from, (from + restorer.batch).min(end), missing))
+                .collect::<Result<_>>()?;
+            holes.par_iter_mut().enumerate().for_each(|(at, hole)| {
+                let mut from = start * self.symbol;
+                for batch in &batches {
+                    let run =
+                        &batch[at * (batch.len() / missing.len())..][..batch.len() / missing.len()];
+                    let room = hole.len().saturating_sub(from).min(run.len());
+                    if room > 0 {
+                        hole[from..from + room].copy_from_slice(&run[..room]);
+                    }
+                    from += run.len();
+                }
+            });
+        }
+        Ok(())
+    }
+}
