@@ -234,10 +234,57 @@ export interface LogFace {
 
 // ------------------------------------------------------------------------------------- fuse
 
-/** Where mount(2) or fusermount3 put things; declared beside its user in src/fuse/device.ts. */
+/** What to mount where. */
+export interface MountRequest {
+  /** First column of /proc/mounts. */
+  source: string;
+  /** Absolute path of an empty directory. */
+  mountPoint: string;
+  readOnly: boolean;
+  /** Let other users in; permissions are checked by the kernel either way. */
+  allowOther: boolean;
+  readBytesMax: number;
+}
+
+/** What came of mounting or unmounting. */
+export interface MountOutcome {
+  /** Descriptor of the mounted device, −1 if there is none. */
+  fd: number;
+  /** What failed: `device`, `mount`, `helper` or `unmount`; empty if nothing did. */
+  step: string;
+  /** 0 where the helper said it in words only. */
+  errno: number;
+  message: string;
+}
+
+/** One open /dev/fuse, mounted. All calls but `notify` take microseconds. */
+export interface FuseDevice {
+  /** Where `next` puts requests; to be asked for once. The payload of a WRITE starts on a page. */
+  request(): Buffer;
+  /** Where `send` takes replies from; to be asked for once. */
+  reply(): Buffer;
+  /** Calls back from the event loop whenever a request waits or the connection has ended. */
+  start(onReadable: () => void): void;
+  /** Length of the request just read, 0 when it is the event loop's turn, or a negative errno. */
+  next(): number;
+  /** Sends the first `length` bytes of the reply buffer; 0 or a negative errno. */
+  send(length: number): number;
+  /** Sends the first `length` bytes of the reply buffer with `views` (at most 1,000) behind them. */
+  sendViews(length: number, views: Buffer[]): number;
+  /** Sends a notification from a thread that serves nothing; resolves to 0 or a negative errno. */
+  notify(message: Buffer): Promise<number>;
+  /** Stops watching and closes the descriptor. */
+  close(): void;
+}
+
+/** Mounting, and /dev/fuse on the event loop. */
 export interface FuseFace {
-  /** See src/fuse/device.ts, which narrows this. */
-  readonly fuse: unknown;
+  /** Takes over the descriptor; `ioBytes` is the largest WRITE and the largest reply body. */
+  FuseDevice: new (fd: number, ioBytes: number) => FuseDevice;
+  /** mount(2) as root, fusermount3 otherwise, on a thread of its own. */
+  fuseMount(request: MountRequest): Promise<MountOutcome>;
+  /** umount2(2) or fusermount3 -u, on a thread of its own. */
+  fuseUnmount(mountPoint: string, lazy: boolean): Promise<MountOutcome>;
 }
 
 /** All that the addon offers. */

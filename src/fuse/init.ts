@@ -1,0 +1,68 @@
+/**
+ * INIT: what this file system wants of the kernel. Each feature stands by itself; a kernel that
+ * lacks one gets the rest. ATOMIC_O_TRUNC is never asked for (without OPEN, O_TRUNC would be
+ * lost), nor locks (the kernel's own do), nor DONT_MASK and POSIX_ACL (the kernel applies umask).
+ */
+import { FUSE_IO_BYTES_MAX } from '../base/limits.ts';
+import type { Reply } from './reply.ts';
+import type { Request } from './request.ts';
+import { OUT_HEADER_BYTES as BODY, Init } from './wire.ts';
+
+const MAJOR = 7;
+/** Linux 5.4. */
+const MINOR_MIN = 31;
+/** What wire.ts describes. */
+const MINOR_MAX = 45;
+const PAGE_BYTES = 4096;
+/** Requests that the kernel may have under way on its own account (read-ahead, write-back). */
+const BACKGROUND_MAX = 64;
+const BACKGROUND_CONGESTED = 48;
+const INIT_OUT_BYTES = 64;
+
+const WANTED =
+  Init.ASYNC_READ |
+  Init.BIG_WRITES |
+  Init.DO_READDIRPLUS |
+  Init.READDIRPLUS_AUTO |
+  Init.ASYNC_DIO |
+  Init.WRITEBACK_CACHE |
+  Init.PARALLEL_DIROPS |
+  Init.ABORT_ERROR |
+  Init.MAX_PAGES |
+  Init.CACHE_SYMLINKS |
+  Init.EXPLICIT_INVAL_DATA |
+  Init.HANDLE_KILLPRIV_V2 |
+  Init.SETXATTR_EXT |
+  Init.INIT_EXT;
+
+/** What was agreed on. */
+export interface Agreement {
+  readonly minor: number;
+  readonly flags: number;
+}
+
+/** Before INIT. */
+export const NOTHING_AGREED: Agreement = { minor: 0, flags: 0 };
+
+/** Reads fuse_init_in and encodes the answer; undefined if the kernel is too old. */
+export const agree = (
+  request: Request,
+  reply: Reply,
+): { agreement: Agreement; bytes: number } | undefined => {
+  const major = request.u32(40);
+  const minor = Math.min(request.u32(44), MINOR_MAX);
+  if (major < MAJOR || (major === MAJOR && minor < MINOR_MIN)) return undefined;
+  reply.zero(BODY, BODY + INIT_OUT_BYTES);
+  reply.u32(BODY, MAJOR);
+  // A newer major version asks again once it has seen ours.
+  if (major > MAJOR) return { agreement: NOTHING_AGREED, bytes: INIT_OUT_BYTES };
+  const flags = request.u32(52) & WANTED;
+  reply.u32(BODY + 4, minor);
+  reply.u32(BODY + 8, request.u32(48));
+  reply.u32(BODY + 12, flags);
+  reply.u32(BODY + 16, BACKGROUND_MAX | (BACKGROUND_CONGESTED << 16));
+  reply.u32(BODY + 20, FUSE_IO_BYTES_MAX);
+  reply.u32(BODY + 24, 1);
+  reply.u32(BODY + 28, FUSE_IO_BYTES_MAX / PAGE_BYTES);
+  return { agreement: { minor, flags }, bytes: INIT_OUT_BYTES };
+};

@@ -1,0 +1,169 @@
+/**
+ * Mounting and unmounting. A mount point is looked at before it is used: it must be an empty
+ * directory that nothing of ours is mounted on; what a dead daemon left behind ("Transport
+ * endpoint is not connected") is detached first. Nothing here runs on the serving thread.
+ */
+import { readdir, realpath, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { systemCode, TuskError } from '../base/errors.ts';
+import { FUSE_IO_BYTES_MAX } from '../base/limits.ts';
+import { log } from '../base/log.ts';
+import { type FuseDevice, type MountOutcome, native } from '../native.ts';
+import { MOUNT_TYPE, mountAt } from './mountinfo.ts';
+
+/** A daemon that does not answer stat(2) of its root for this long is not asked again. */
+const STAT_DEADLINE_MS = 5000;
+
+/** How to mount. */
+export interface MountOptions {
+  readonly readOnly?: boolean;
+  /** Let other users in (the kernel checks permissions); root does by default, as on any disk. */
+  readonly allowOther?: boolean;
+}
+
+/** A mounted device that a Session can serve. */
+export interface Mount {
+  readonly source: string;
+  /** Absolute, without symbolic links. */
+  readonly mountPoint: string;
+  readonly device: FuseDevice;
+  /** See `unmount`. */
+  unmount(options?: { lazy?: boolean }): Promise<void>;
+}
+
+/** Mounts `source` (a volume's name) at `mountPoint`; nothing answers there before a Session runs. */
+export const mountVolume = async (wanted: {
+  source: string;
+  mountPoint: string;
+  options?: MountOptions;
+}): Promise<Mount> => {
+  const mountPoint = await canonical(wanted.mountPoint);
+  await makeReady(mountPoint);
+  const isRoot = process.geteuid?.() === 0;
+  const outcome = await native.fuseMount({
+    source: wanted.source,
+    mountPoint,
+    readOnly: wanted.options?.readOnly ?? false,
+    allowOther: wanted.options?.allowOther ?? isRoot,
+    readBytesMax: FUSE_IO_BYTES_MAX,
+  });
+  if (outcome.fd < 0) throw mountError(mountPoint, outcome);
+  return {
+    source: wanted.source,
+    mountPoint,
+    device: new native.FuseDevice(outcome.fd, FUSE_IO_BYTES_MAX),
+    unmount: options => unmount(mountPoint, options),
+  };
+};
+
+/**
+ * Unmounts what is mounted at `mountPoint`; no error if nothing of ours is. `lazy` detaches it at
+ * once although files are open there; their users keep it until they are done.
+ */
+export const unmount = async (
+  mountPoint: string,
+  options: { lazy?: boolean } = {},
+): Promise<void> => {
+  const path = await canonical(mountPoint);
+  if ((await mountAt(path))?.type !== MOUNT_TYPE) return;
+  const outcome = await native.fuseUnmount(path, options.lazy ?? false);
+  if (outcome.step === '' || (await mountAt(path))?.type !== MOUNT_TYPE) return;
+  const busy = systemErrno.EBUSY === outcome.errno || /busy/i.test(outcome.message);
+  if (busy) {
+    throw new TuskError(
+      'busy',
+      `${path} is in use: close the files that are open there (fuser -vm ${path} shows by whom), then unmount again`,
+      { details: { mountPoint: path } },
+    );
+  }
+  throw mountError(path, outcome);
+};
+
+const systemErrno = { ENOENT: 2, EACCES: 13, EBUSY: 16, ENODEV: 19, ENXIO: 6, EPERM: 1 } as const;
+
+/** Absolute path without symbolic links, of a directory that may be a stale mount. */
+const canonical = async (path: string): Promise<string> => {
+  const absolute = resolve(path);
+  if (absolute === '/') return absolute;
+  try {
+    return await realpath(absolute);
+  } catch {
+    const parent = await realpath(dirname(absolute)).catch(() => dirname(absolute));
+    return join(parent, basename(absolute));
+  }
+};
+
+/** Throws unless `mountPoint` can be mounted on; detaches a dead mount of ours. */
+const makeReady = async (mountPoint: string): Promise<void> => {
+  const mounted = await mountAt(mountPoint);
+  const found = await statWithin(mountPoint);
+  if (mounted?.type === MOUNT_TYPE) {
+    if (found !== 'ENOTCONN') {
+      throw new TuskError('busy', `${mounted.source} is already mounted at ${mountPoint}`, {
+        details: { mountPoint, source: mounted.source },
+      });
+    }
+    log('fuse').warn({ mountPoint }, 'detaching what a dead daemon left mounted');
+    await unmount(mountPoint, { lazy: true });
+    return makeReady(mountPoint);
+  }
+  if (found === 'directory') {
+    if ((await readdir(mountPoint)).length === 0) return;
+    throw new TuskError(
+      'mount_failed',
+      `${mountPoint} is not empty: mounting would hide its files; choose an empty directory`,
+      { details: { mountPoint } },
+    );
+  }
+  if (found === 'ENOENT')
+    throw new TuskError('not_found', `${mountPoint} does not exist: make the directory first`);
+  throw new TuskError(
+    'mount_failed',
+    found === 'other'
+      ? `${mountPoint} is not a directory`
+      : `${mountPoint} cannot be looked at (${found})`,
+    { details: { mountPoint } },
+  );
+};
+
+/** `directory`, `other`, an error's code, or `no answer`. */
+const statWithin = async (path: string): Promise<string> => {
+  const deadline = Promise.withResolvers<string>();
+  const timer = setTimeout(() => deadline.resolve('no answer'), STAT_DEADLINE_MS);
+  const looked = stat(path).then(
+    found => (found.isDirectory() ? 'directory' : 'other'),
+    error => systemCode(error) ?? 'no answer',
+  );
+  try {
+    return await Promise.race([looked, deadline.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+};
+
+/** What went wrong in words that tell the user what to do. */
+const mountError = (mountPoint: string, { step, errno, message }: MountOutcome): TuskError => {
+  const details = { mountPoint, step, errno };
+  if (step === 'device') {
+    return new TuskError(
+      'no_fuse',
+      `/dev/fuse cannot be opened (${message}): load the kernel's fuse module (modprobe fuse), or give this container the device`,
+      { details },
+    );
+  }
+  if (step === 'helper' && errno === systemErrno.ENOENT) {
+    return new TuskError(
+      'no_fuse',
+      'fusermount3 is missing: install the package fuse3, or mount as root',
+      { details },
+    );
+  }
+  if (errno === systemErrno.EPERM || errno === systemErrno.EACCES) {
+    return new TuskError(
+      'mount_failed',
+      `mounting at ${mountPoint} is not permitted (${message}): the right to mount (CAP_SYS_ADMIN) is missing here`,
+      { details },
+    );
+  }
+  return new TuskError('mount_failed', `${mountPoint}: ${message}`, { details });
+};

@@ -1,0 +1,43 @@
+/** The kernel's own list of mounts (/proc/self/mountinfo, proc_pid_mountinfo(5)). */
+import { readFile } from 'node:fs/promises';
+
+/** The type that our mounts have in the list. */
+export const MOUNT_TYPE = 'fuse.tuskfs';
+
+/** One mount. */
+export interface MountEntry {
+  /** Minor device number: also the name of the connection in /sys/fs/fuse/connections. */
+  readonly minor: number;
+  readonly mountPoint: string;
+  readonly type: string;
+  readonly source: string;
+}
+
+const unescape = (field: string): string =>
+  field.replace(/\\([0-7]{3})/g, (_, octal: string) =>
+    String.fromCharCode(Number.parseInt(octal, 8)),
+  );
+
+/** Entries of the text of mountinfo, in mount order. */
+export const parseMountInfo = (text: string): MountEntry[] => {
+  const entries: MountEntry[] = [];
+  for (const line of text.split('\n')) {
+    const [front, back] = line.split(' - ', 2) as [string, string | undefined];
+    const fields = front.split(' ');
+    if (back === undefined || fields.length < 6) continue;
+    const [type, source] = back.split(' ') as [string, string | undefined];
+    entries.push({
+      minor: Number(fields[2]!.split(':')[1]),
+      mountPoint: unescape(fields[4]!),
+      type: unescape(type),
+      source: unescape(source ?? ''),
+    });
+  }
+  return entries;
+};
+
+/** The topmost mount at an absolute path, if it is a mount point. */
+export const mountAt = async (path: string): Promise<MountEntry | undefined> =>
+  parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8')).findLast(
+    entry => entry.mountPoint === path,
+  );

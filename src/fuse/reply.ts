@@ -1,0 +1,109 @@
+import '../base/latin1.ts';
+
+/**
+ * The reply buffer: every answer is encoded here and sent before anything else runs. Positions
+ * are bytes from the start of the buffer; a body starts behind fuse_out_header.
+ */
+import type { Ino, Name } from '../base/ids.ts';
+import type { Attr } from './filesystem.ts';
+import { BLOCK_BYTES, DIRENT_BYTES, OUT_HEADER_BYTES, TRUST_SECONDS } from './wire.ts';
+
+const TWO_32 = 2 ** 32;
+
+/** Writes integers and structures of the protocol. */
+export class Reply {
+  readonly buffer: Buffer;
+  readonly #words: Uint32Array;
+  readonly #halves: Uint16Array;
+  /** Bytes that are sent behind the buffer's instead of being copied into it. */
+  views: Buffer[] | undefined;
+
+  /** `buffer`: the device's reply buffer, aligned to 4 bytes. */
+  constructor(buffer: Buffer) {
+    this.buffer = buffer;
+    this.#words = new Uint32Array(buffer.buffer, buffer.byteOffset, buffer.length >> 2);
+    this.#halves = new Uint16Array(buffer.buffer, buffer.byteOffset, buffer.length >> 1);
+  }
+
+  /** Bytes that a body may have. */
+  get room(): number {
+    return this.buffer.length - OUT_HEADER_BYTES;
+  }
+
+  /** fuse_out_header; `error` is 0 or a negative errno. */
+  header(length: number, error: number, uniqueLow: number, uniqueHigh: number): void {
+    const words = this.#words;
+    words[0] = length;
+    words[1] = error;
+    words[2] = uniqueLow;
+    words[3] = uniqueHigh;
+  }
+
+  u16(at: number, value: number): void {
+    this.#halves[at >> 1] = value;
+  }
+  u32(at: number, value: number): void {
+    this.#words[at >> 2] = value;
+  }
+  /** A safe integer, negative ones in two's complement. */
+  u64(at: number, value: number): void {
+    const word = at >> 2;
+    const high = Math.floor(value / TWO_32);
+    this.#words[word] = value - high * TWO_32;
+    this.#words[word + 1] = high;
+  }
+  readU32(at: number): number {
+    return this.#words[at >> 2]!;
+  }
+  readU64(at: number): number {
+    return this.#words[(at >> 2) + 1]! * TWO_32 + this.#words[at >> 2]!;
+  }
+  zero(from: number, to: number): void {
+    this.#words.fill(0, from >> 2, to >> 2);
+  }
+
+  /** fuse_attr. */
+  attr(at: number, attr: Attr): void {
+    this.u64(at, attr.ino);
+    this.u64(at + 8, attr.size);
+    this.u64(at + 16, attr.blocks);
+    this.u64(at + 24, attr.atime);
+    this.u64(at + 32, attr.mtime);
+    this.u64(at + 40, attr.ctime);
+    const words = this.#words;
+    const word = (at >> 2) + 12;
+    words[word] = attr.atimeNs;
+    words[word + 1] = attr.mtimeNs;
+    words[word + 2] = attr.ctimeNs;
+    words[word + 3] = attr.mode;
+    words[word + 4] = attr.nlink;
+    words[word + 5] = attr.uid;
+    words[word + 6] = attr.gid;
+    words[word + 7] = attr.rdev;
+    words[word + 8] = BLOCK_BYTES;
+    words[word + 9] = 0;
+  }
+
+  /** fuse_entry_out. Inode numbers are never reused, so the generation is always 0. */
+  entry(at: number, attr: Attr): void {
+    this.u64(at, attr.ino);
+    this.u64(at + 8, 0);
+    this.u64(at + 16, TRUST_SECONDS);
+    this.u64(at + 24, TRUST_SECONDS);
+    this.u64(at + 32, 0);
+    this.attr(at + 40, attr);
+  }
+
+  /** fuse_dirent and its name, padded; returns where the next one starts. */
+  dirent(at: number, ino: Ino, cookie: number, type: number, name: Name): number {
+    this.u64(at, ino);
+    this.u64(at + 8, cookie);
+    this.u32(at + 16, name.length);
+    this.u32(at + 20, type);
+    const end = at + DIRENT_BYTES + name.length;
+    const next = (end + 7) & ~7;
+    this.zero(next - 8, next);
+    this.buffer.latin1Write(name, at + DIRENT_BYTES, name.length);
+    return next;
+  }
+}

@@ -1,0 +1,251 @@
+/**
+ * Serves one mount: takes requests from the device, lets operations ask the file system, sends
+ * the answers. Synchronous answers leave at once; a promise keeps its caller and answers when it
+ * settles. No exception of the file system ends the session; every request is answered once,
+ * at most INTERRUPT_GRACE_MS after the kernel has given it up.
+ */
+import { Errno } from '../base/errno.ts';
+import { messageOf } from '../base/errors.ts';
+import { log } from '../base/log.ts';
+import type { FuseDevice } from '../native.ts';
+import { RequestCaller } from './caller.ts';
+import type { Answer, Filesystem } from './filesystem.ts';
+import { encodeNegative, type Form } from './forms.ts';
+import { type Agreement, agree, NOTHING_AGREED } from './init.ts';
+import { type Exchange, OPERATIONS } from './operations.ts';
+import { Reply } from './reply.ts';
+import { BadRequest, isIno, Request } from './request.ts';
+import { IN_HEADER_BYTES, OPS_END, Op, OUT_HEADER_BYTES } from './wire.ts';
+
+/** How long an interrupted request may take to end by itself. */
+const INTERRUPT_GRACE_MS = 1000;
+
+/** Why a session ended: unmounted, or the connection was cut while mounted. */
+export type SessionEnd = 'unmounted' | 'aborted';
+
+/** What `status` shows of a session. */
+export interface SessionCounters {
+  /** Requests by operation, those that came at all. */
+  readonly requests: Readonly<Record<string, number>>;
+  /** Requests that were answered by a promise, and those not answered yet. */
+  readonly deferred: number;
+  readonly pending: number;
+  /** Requests given up by the kernel. */
+  readonly interrupted: number;
+  /** Exceptions of the file system, answered EIO. */
+  readonly faults: number;
+}
+
+interface Pending {
+  readonly caller: RequestCaller;
+  readonly op: number;
+  open: boolean;
+  grace: NodeJS.Timeout | undefined;
+}
+
+/** One mounted file system; `run` serves it until it is unmounted. */
+export class Session implements Exchange {
+  readonly fs: Filesystem;
+  readonly request: Request;
+  agreement: Agreement = NOTHING_AGREED;
+  caller = new RequestCaller();
+  readonly #device: FuseDevice;
+  readonly #reply: Reply;
+  readonly #pending = new Map<bigint, Pending>();
+  readonly #requests = new Float64Array(OPS_END);
+  readonly #log = log('fuse');
+  readonly #ended = Promise.withResolvers<SessionEnd>();
+  #closed = false;
+  #deferred = 0;
+  #interrupted = 0;
+  #faults = 0;
+
+  constructor(device: FuseDevice, fs: Filesystem) {
+    this.fs = fs;
+    this.#device = device;
+    this.request = new Request(device.request());
+    this.#reply = new Reply(device.reply());
+  }
+
+  /** Serves requests from the event loop; resolves when the mount is gone. */
+  run(): Promise<SessionEnd> {
+    this.#device.start(() => this.#turn());
+    return this.#ended.promise;
+  }
+
+  /** Figures since the start. */
+  counters(): SessionCounters {
+    const requests: Record<string, number> = {};
+    for (const [name, op] of Object.entries(Op)) {
+      if (this.#requests[op]! > 0) requests[name.toLowerCase()] = this.#requests[op]!;
+    }
+    if (this.#requests[0]! > 0) requests.unknown = this.#requests[0]!;
+    return {
+      requests,
+      deferred: this.#deferred,
+      pending: this.#pending.size,
+      interrupted: this.#interrupted,
+      faults: this.#faults,
+    };
+  }
+
+  answer<T>(answer: Answer<T>, form: Form<T>, arg = 0): void {
+    if (answer instanceof Promise) this.#defer(answer, form, arg);
+    else this.#settle(this.caller, answer, form, arg);
+  }
+
+  agree(): void {
+    const agreed = agree(this.request, this.#reply);
+    if (agreed === undefined) {
+      this.#log.error('the kernel is too old: Linux 5.4 or newer is needed');
+      this.#fail(this.caller, Errno.EPROTO);
+      return;
+    }
+    this.agreement = agreed.agreement;
+    this.#log.info(agreed.agreement, 'connected to the kernel');
+    this.#send(this.caller, agreed.bytes);
+  }
+
+  interrupt(uniqueLow: number, uniqueHigh: number): void {
+    const pending = this.#pending.get((BigInt(uniqueHigh) << 32n) | BigInt(uniqueLow));
+    if (pending === undefined || pending.caller.aborted) return;
+    this.#interrupted++;
+    pending.grace = setTimeout(() => {
+      pending.open = false;
+      if (!this.#closed) this.#fail(pending.caller, Errno.EINTR);
+    }, INTERRUPT_GRACE_MS);
+    pending.caller.abort();
+  }
+
+  /** Everything that waits, for as long as the device thinks right. */
+  #turn(): void {
+    let length = 0;
+    while (!this.#closed && (length = this.#device.next()) > 0) this.#serve(length);
+    if (!this.#closed && length < 0) this.#end(-length);
+  }
+
+  #serve(length: number): void {
+    const { request, caller } = this;
+    if (length < IN_HEADER_BYTES) return;
+    request.load(length);
+    caller.load(request);
+    const op = request.op;
+    this.#requests[op < OPS_END ? op : 0]!++;
+    try {
+      const operation = OPERATIONS[op];
+      if (operation === undefined) return this.#fail(caller, Errno.ENOSYS);
+      request.need(operation.need);
+      if (!isIno(request.ino) && NEEDS_INO[op]) throw new BadRequest();
+      operation.run(this);
+    } catch (error) {
+      if (error instanceof BadRequest) this.#refuse(caller, op, error.errno);
+      else this.#fault(caller, op, error);
+    }
+  }
+
+  #defer<T>(promise: Promise<T | number>, form: Form<T>, arg: number): void {
+    const pending: Pending = {
+      caller: this.caller,
+      op: this.request.op,
+      open: true,
+      grace: undefined,
+    };
+    this.caller = new RequestCaller();
+    this.#deferred++;
+    this.#pending.set(pending.caller.unique, pending);
+    promise.then(
+      value => {
+        this.#forgetPending(pending);
+        if (!this.#closed) this.#settleLate(pending, value, form, arg);
+      },
+      error => {
+        this.#forgetPending(pending);
+        if (this.#closed || !pending.open) return;
+        if (pending.caller.aborted) this.#fail(pending.caller, Errno.EINTR);
+        else this.#fault(pending.caller, pending.op, error);
+      },
+    );
+  }
+
+  #forgetPending(pending: Pending): void {
+    clearTimeout(pending.grace);
+    this.#pending.delete(pending.caller.unique);
+  }
+
+  #settleLate<T>(pending: Pending, value: T | number, form: Form<T>, arg: number): void {
+    try {
+      if (pending.open) this.#settle(pending.caller, value, form, arg);
+      else this.#undo(value, form);
+    } catch (error) {
+      this.#fault(pending.caller, pending.op, error);
+    }
+  }
+
+  #settle<T>(to: RequestCaller, value: T | number, form: Form<T>, arg: number): void {
+    if (typeof value === 'number' && value < 0) {
+      if (value === -Errno.ENOENT && form.negative) this.#send(to, encodeNegative(this.#reply));
+      else this.#fail(to, -value);
+      return;
+    }
+    const bytes = form.encode(this.#reply, value as T, arg);
+    if (bytes < 0) this.#fail(to, -bytes);
+    else if (this.#send(to, bytes) !== 0) this.#undo(value, form);
+  }
+
+  /** An answer that nobody received counted lookups in vain. */
+  #undo<T>(value: T | number, form: Form<T>): void {
+    if (typeof value !== 'number' && form.undo !== undefined) {
+      form.undo(this.fs, value, this.#reply);
+    }
+  }
+
+  #send(to: RequestCaller, bytes: number): number {
+    const reply = this.#reply;
+    reply.header(OUT_HEADER_BYTES + bytes, 0, to.uniqueLow, to.uniqueHigh);
+    const views = reply.views;
+    if (views === undefined) return this.#device.send(OUT_HEADER_BYTES + bytes);
+    reply.views = undefined;
+    return this.#device.sendViews(OUT_HEADER_BYTES, views);
+  }
+
+  #fail(to: RequestCaller, errno: number): void {
+    this.#reply.header(OUT_HEADER_BYTES, -errno, to.uniqueLow, to.uniqueHigh);
+    this.#device.send(OUT_HEADER_BYTES);
+  }
+
+  /** An error of the file system's own: the caller gets EIO, the log the reason. */
+  #fault(to: RequestCaller, op: number, error: unknown): void {
+    this.#faults++;
+    this.#reply.views = undefined;
+    this.#log.error({ op, unique: to.unique.toString(), err: error }, messageOf(error));
+    if (!SILENT[op]) this.#fail(to, Errno.EIO);
+  }
+
+  #refuse(to: RequestCaller, op: number, errno: number): void {
+    if (!SILENT[op]) this.#fail(to, errno);
+  }
+
+  #end(errno: number): void {
+    this.#closed = true;
+    for (const pending of this.#pending.values()) pending.caller.abort();
+    this.#device.close();
+    try {
+      this.fs.destroy();
+    } catch (error) {
+      this.#log.error({ err: error }, messageOf(error));
+    }
+    this.#ended.resolve(errno === Errno.ENODEV ? 'unmounted' : 'aborted');
+  }
+}
+
+const flags = (ops: readonly number[]): readonly boolean[] =>
+  Array.from({ length: OPS_END }, (_, op) => ops.includes(op));
+/** Operations that get no answer. */
+const SILENT = flags([Op.FORGET, Op.BATCH_FORGET, Op.INTERRUPT]);
+/** Operations that are about an inode. */
+const NEEDS_INO = flags(
+  Object.values(Op).filter(
+    op =>
+      ![Op.INIT, Op.DESTROY, Op.BATCH_FORGET, Op.INTERRUPT, Op.STATFS].some(other => other === op),
+  ),
+);
