@@ -6,7 +6,13 @@
 import type { BlobId, Epoch, SuiId } from '../base/ids.ts';
 
 /** Something that happened on the ledger and that storage nodes care about. */
-export type LedgerEvent = { readonly seq: number; readonly atMs: number } & (
+export type LedgerEvent = {
+  readonly seq: number;
+  readonly atMs: number;
+  /** Transaction that it happened in, and its number among that transaction's events (Sui's EventID). */
+  readonly txDigest: string;
+  readonly eventSeq: number;
+} & (
   | {
       readonly kind: 'registered' | 'certified' | 'extended';
       readonly blobId: BlobId;

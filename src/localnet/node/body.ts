@@ -1,0 +1,38 @@
+/**
+ * Bodies of HTTP requests, bounded: a body is read once, into one buffer of its announced length
+ * where there is one, and reading stops at the limit.
+ */
+import type { IncomingMessage } from 'node:http';
+import { Refusal } from './refusal.ts';
+
+const tooLarge = (bytesMax: number): Refusal =>
+  new Refusal('BODY_TOO_LARGE', `the body is larger than the ${bytesMax} bytes that fit here`);
+
+/** The whole body; refuses more than `bytesMax` bytes and content that is not an octet stream. */
+export const readBody = async (request: IncomingMessage, bytesMax: number): Promise<Buffer> => {
+  const type = request.headers['content-type']?.split(';')[0]?.trim().toLowerCase();
+  if (type !== undefined && type !== 'application/octet-stream') {
+    throw new Refusal(
+      'INVALID_CONTENT_TYPE',
+      'Expected request with `Content-Type: application/octet-stream`',
+    );
+  }
+  const announced = Number(request.headers['content-length'] ?? Number.NaN);
+  if (announced > bytesMax) throw tooLarge(bytesMax);
+  if (!Number.isInteger(announced)) return readUnknown(request, bytesMax);
+  const body = Buffer.allocUnsafe(announced);
+  let at = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) at += chunk.copy(body, at);
+  return body.subarray(0, at);
+};
+
+const readUnknown = async (request: IncomingMessage, bytesMax: number): Promise<Buffer> => {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > bytesMax) throw tooLarge(bytesMax);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+};

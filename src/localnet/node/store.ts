@@ -1,0 +1,155 @@
+/**
+ * What one storage node keeps on disk. Layout, so that a test can damage it:
+ *
+ *     <node>/blobs/<blob ID>/metadata                 BCS BlobMetadata, as it was PUT
+ *     <node>/blobs/<blob ID>/<pair>.primary           BCS SliverData, as it was PUT
+ *     <node>/blobs/<blob ID>/<pair>.secondary
+ *     <node>/trash/                                   on its way out; emptied at start
+ *
+ * Invariant: a file under its final name was whole and synced before it got that name. Nothing is
+ * checked again when it is read: a node whose files were altered answers with the altered bytes.
+ */
+import { mkdirSync, readdirSync, renameSync } from 'node:fs';
+import { access, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { systemCode } from '../../base/errors.ts';
+import type { BlobId, SliverType } from '../../base/ids.ts';
+
+/** Result of a read that may find nothing. */
+const orUndefined = (error: unknown): undefined => {
+  if (systemCode(error) === 'ENOENT') return undefined;
+  throw error;
+};
+
+/** Files of one node. */
+export class NodeStore {
+  readonly #blobs: string;
+  readonly #trash: string;
+  #drafts = 0;
+
+  constructor(directory: string) {
+    this.#blobs = join(directory, 'blobs');
+    this.#trash = join(directory, 'trash');
+    mkdirSync(this.#blobs, { recursive: true });
+    mkdirSync(this.#trash, { recursive: true });
+  }
+
+  /** IDs of all blobs of which something is kept. */
+  blobIds(): BlobId[] {
+    return readdirSync(this.#blobs);
+  }
+
+  /** BlobMetadata, or undefined. */
+  metadata(blobId: BlobId): Promise<Buffer | undefined> {
+    return readFile(this.#path(blobId, 'metadata')).catch(orUndefined);
+  }
+
+  /** Is the metadata kept? */
+  hasMetadata(blobId: BlobId): Promise<boolean> {
+    return this.#has(blobId, 'metadata');
+  }
+
+  /** Keeps the metadata; it is durable when this returns. */
+  putMetadata(blobId: BlobId, bytes: Uint8Array): Promise<void> {
+    return this.#put(blobId, 'metadata', bytes);
+  }
+
+  /** BCS SliverData, or undefined. */
+  sliver(blobId: BlobId, pair: number, type: SliverType): Promise<Buffer | undefined> {
+    return readFile(this.#path(blobId, `${pair}.${type}`)).catch(orUndefined);
+  }
+
+  /** Is the sliver kept? */
+  hasSliver(blobId: BlobId, pair: number, type: SliverType): Promise<boolean> {
+    return this.#has(blobId, `${pair}.${type}`);
+  }
+
+  /** Keeps a sliver: its bytes are durable when this returns, its name after `syncBlob`. */
+  putSliver(blobId: BlobId, pair: number, type: SliverType, bytes: Uint8Array): Promise<void> {
+    return this.#put(blobId, `${pair}.${type}`, bytes);
+  }
+
+  /** Parts [at, at + length) of a sliver file for each `at`; undefined without the file. */
+  async sliverParts(
+    blobId: BlobId,
+    pair: number,
+    type: SliverType,
+    ats: readonly number[],
+    length: number,
+  ): Promise<Buffer[] | undefined> {
+    const file = await open(this.#path(blobId, `${pair}.${type}`)).catch(orUndefined);
+    if (file === undefined) return undefined;
+    try {
+      const parts: Buffer[] = [];
+      for (const at of ats) {
+        const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(length), 0, length, at);
+        parts.push(buffer.subarray(0, bytesRead));
+      }
+      return parts;
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Names of what is kept of a blob, after making them durable. */
+  async syncBlob(blobId: BlobId): Promise<Set<string>> {
+    const directory = await open(join(this.#blobs, blobId)).catch(orUndefined);
+    if (directory === undefined) return new Set();
+    try {
+      const names = await readdir(join(this.#blobs, blobId));
+      await directory.sync();
+      return new Set(names);
+    } finally {
+      await directory.close();
+    }
+  }
+
+  /** Makes a blob unavailable at once and its space free soon. */
+  forget(blobId: BlobId): Promise<void> {
+    const grave = join(this.#trash, `${process.hrtime.bigint()}-${blobId}`);
+    try {
+      renameSync(join(this.#blobs, blobId), grave);
+    } catch (error) {
+      return Promise.resolve(orUndefined(error));
+    }
+    return rm(grave, { recursive: true, force: true });
+  }
+
+  /** Removes what an earlier run did not get to: trash, and files that never got their name. */
+  async sweep(): Promise<void> {
+    for (const name of await readdir(this.#trash)) {
+      await rm(join(this.#trash, name), { recursive: true, force: true });
+    }
+    for (const blobId of await readdir(this.#blobs)) {
+      const directory = join(this.#blobs, blobId);
+      for (const name of await readdir(directory)) {
+        if (name.endsWith('.new')) await rm(join(directory, name), { force: true });
+      }
+    }
+  }
+
+  #path(blobId: BlobId, name: string): string {
+    return join(this.#blobs, blobId, name);
+  }
+
+  #has(blobId: BlobId, name: string): Promise<boolean> {
+    return access(this.#path(blobId, name)).then(
+      () => true,
+      error => orUndefined(error) ?? false,
+    );
+  }
+
+  async #put(blobId: BlobId, name: string, bytes: Uint8Array): Promise<void> {
+    const path = this.#path(blobId, name);
+    await mkdir(join(this.#blobs, blobId), { recursive: true });
+    const draft = `${path}.${++this.#drafts}.new`;
+    const file = await open(draft, 'w', 0o600);
+    try {
+      await file.writeFile(bytes);
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
+    await rename(draft, path);
+  }
+}
