@@ -20,3 +20,39 @@ export interface SliverRequest {
 export interface SliverSource {
   fetch(request: SliverRequest, signal?: AbortSignal): Promise<void>;
 }
+
+/** What opens the frames of one pack: its AES-256-GCM key and the head of the associated data. */
+export interface FrameKey {
+  readonly key: Uint8Array;
+  readonly aadPrefix: Uint8Array;
+}
+
+/** How much room content may take. */
+export interface ContentLimits {
+  /** Opened frames in memory. */
+  readonly memoryBytes: number;
+  /** Slivers on disk. */
+  readonly cacheBytes: number;
+  /** Space of the disk that the cache leaves free: it shrinks rather than go below. */
+  readonly freeBytesMin: number;
+  /** Fetched ahead of a sequential reader, at most. */
+  readonly readAheadBytes: number;
+  /** Deadline of one fetch from the network. */
+  readonly fetchTimeoutMs: number;
+}
+
+/** Figures for `status`, counted since the mount. */
+export interface ContentCounters {
+  /** Reads answered by an opened frame in memory, and frames that had to be opened. */
+  frameHits: number;
+  framesOpened: number;
+  /** Slivers that openings found on disk, that were fetched, and their bytes. */
+  sliverHits: number;
+  sliversFetched: number;
+  bytesFetched: number;
+  /** Frames whose tag did not hold at first; those that stayed wrong are the failures. */
+  tagFailures: number;
+  unverified: number;
+  fetchFailures: number;
+  bytesEvicted: number;
+}

@@ -15,12 +15,12 @@ import type { Mutable, Tree } from './tree.ts';
 
 /** Where certified bytes come from (content's `Content`). */
 export interface FrameReader {
-  /** Plain bytes of a frame: at once when it is open in memory. Views are valid until the event loop goes on. */
+  /** Plain bytes of a frame: at once when it is open in memory. The waiter's signal ends a wait. */
   read(
     frame: FramePlace,
     at: number,
     length: number,
-    signal: AbortSignal,
+    waiter: { readonly signal: AbortSignal },
   ): Buffer | Promise<Buffer>;
 }
 
@@ -80,7 +80,7 @@ const readFrame = (
 ): Buffer | Promise<Buffer> => {
   const frame = tree.index.frame(extent.frame);
   if (frame === undefined) throw lostFrame(tree, extent.frame, ino);
-  return frames.read(frame, extent.at, extent.length, caller.signal);
+  return frames.read(frame, extent.at, extent.length, caller);
 };
 
 const lostFrame = (tree: Tree, frame: FrameId, ino: Ino): TuskError =>

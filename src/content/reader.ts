@@ -1,0 +1,210 @@
+/**
+ * Brings the slivers that a read needs into the cache: each is fetched once however many wait,
+ * with a deadline, and readers that walk through a pack find the next ones under way. Packs are
+ * laid out in directory order, so that walking through a file or a tree is walking through packs.
+ */
+import type { Clock } from '../base/clock.ts';
+import { TuskError } from '../base/errors.ts';
+import { blobIdFromBytes } from '../base/ids.ts';
+import { FRAME_BYTES_MIN } from '../base/limits.ts';
+import type { PackRow } from '../meta/types.ts';
+import type { SliverCache } from './cache.ts';
+import type { PackFile } from './pack-file.ts';
+import type { ContentCounters, ContentLimits, SliverSource } from './types.ts';
+
+/** Given to the source beyond its own deadline before a wait ends without it. */
+const GRACE_MS = 1000;
+
+/** Where a pack was read last, and how far ahead of that slivers are wanted. */
+interface Walk {
+  next: number;
+  aheadBytes: number;
+}
+
+/** What a reader works with. */
+export interface ReaderParts {
+  readonly cache: SliverCache;
+  readonly source: SliverSource;
+  readonly clock: Clock;
+  readonly limits: ContentLimits;
+  readonly counters: ContentCounters;
+  /** Aborted at close: ends every fetch. */
+  readonly closing: AbortSignal;
+}
+
+/** Sealed bytes of packs, from disk or the network. */
+export class Reader {
+  readonly #parts: ReaderParts;
+  readonly #fetches = new Map<PackFile, Map<number, Promise<void>>>();
+  readonly #walks = new WeakMap<PackFile, Walk>();
+
+  constructor(parts: ReaderParts) {
+    this.#parts = parts;
+  }
+
+  /** [offset, offset + length) of a pack; fewer bytes only if its cache file was cut short. `asOf`: what had arrived when they were read. */
+  async sealed(
+    pack: PackRow,
+    offset: number,
+    length: number,
+  ): Promise<{ bytes: Buffer; asOf: number }> {
+    const { cache } = this.#parts;
+    const file = await cache.acquire(pack);
+    const [first, last] = file.sliversOf(offset, length);
+    for (let i = first; i <= last; i++) file.pin(i);
+    try {
+      this.#walk(pack, file, offset, length);
+      await this.#ensure(pack, file, first, last);
+      const asOf = file.arrivals;
+      return { bytes: await file.read(offset, length), asOf };
+    } finally {
+      for (let i = first; i <= last; i++) file.unpin(i);
+      cache.release(file);
+    }
+  }
+
+  /**
+   * Gives up the slivers under a range whose bytes, read as of `asOf`, were wrong: they are fetched
+   * again with proof. What has arrived since then came with proof already, for another reader.
+   */
+  async distrust(pack: PackRow, offset: number, length: number, asOf: number): Promise<void> {
+    const { cache } = this.#parts;
+    const file = await cache.acquire(pack);
+    try {
+      const [first, last] = file.sliversOf(offset, length);
+      const slivers: number[] = [];
+      for (let i = first; i <= last; i++) {
+        await this.#fetches
+          .get(file)
+          ?.get(i)
+          ?.catch(() => {});
+        if (file.arrivedAt[i]! > asOf) continue;
+        slivers.push(i);
+        file.distrusted.add(i);
+      }
+      if (slivers.length === 0) return;
+      if (await file.isShared()) await file.detach();
+      else await file.empty(slivers);
+    } finally {
+      cache.release(file);
+    }
+  }
+
+  /** Waits until slivers first … last are in the file. */
+  async #ensure(pack: PackRow, file: PackFile, first: number, last: number): Promise<void> {
+    const waits: Promise<void>[] = [];
+    const missing: number[] = [];
+    const running = this.#fetches.get(file);
+    for (let i = first; i <= last; i++) {
+      this.#parts.cache.used(file, i);
+      const fetch = running?.get(i);
+      if (fetch !== undefined) waits.push(fetch);
+      else if (file.has(i)) this.#parts.counters.sliverHits++;
+      else missing.push(i);
+    }
+    if (missing.length > 0) waits.push(this.#fetch(pack, file, missing));
+    if (waits.length > 0) await Promise.all(waits);
+  }
+
+  /** Fetches slivers that nobody fetches yet. */
+  #fetch(pack: PackRow, file: PackFile, slivers: number[]): Promise<void> {
+    let running = this.#fetches.get(file);
+    if (running === undefined) {
+      running = new Map();
+      this.#fetches.set(file, running);
+    }
+    const all = running;
+    const fetch = this.#bring(pack, file, slivers).finally(() => {
+      for (const i of slivers) all.delete(i);
+      if (all.size === 0) this.#fetches.delete(file);
+    });
+    for (const i of slivers) all.set(i, fetch);
+    return fetch;
+  }
+
+  async #bring(pack: PackRow, file: PackFile, slivers: number[]): Promise<void> {
+    const { cache, counters, limits, source } = this.#parts;
+    const bytes = slivers.reduce((sum, i) => sum + file.sliverBytes(i), 0);
+    const request = {
+      pack: pack.pack,
+      blobId: blobIdFromBytes(pack.blobId),
+      size: pack.size,
+      nShards: pack.nShards,
+      slivers,
+      verify: slivers.some(i => file.distrusted.has(i)),
+      cachePath: file.path,
+      timeoutMs: limits.fetchTimeoutMs,
+    };
+    try {
+      await cache.filling(bytes, () =>
+        this.#withDeadline(request.blobId, slivers, signal => source.fetch(request, signal)),
+      );
+    } catch (error) {
+      counters.fetchFailures++;
+      throw error;
+    }
+    for (const i of slivers) {
+      file.arrived(i);
+      file.distrusted.delete(i);
+      cache.used(file, i);
+    }
+    counters.sliversFetched += slivers.length;
+    counters.bytesFetched += bytes;
+  }
+
+  /** Ends a wait that its source does not end. */
+  async #withDeadline(
+    blobId: string,
+    slivers: readonly number[],
+    work: (signal: AbortSignal) => Promise<void>,
+  ): Promise<void> {
+    const { clock, closing, limits } = this.#parts;
+    const over = new AbortController();
+    const stop = AbortSignal.any([closing, over.signal]);
+    const late = clock.sleep(limits.fetchTimeoutMs + GRACE_MS, stop).then(() => {
+      throw new TuskError(
+        'timeout',
+        `slivers ${slivers.join(', ')} of blob ${blobId} did not come within ${limits.fetchTimeoutMs} ms: the file is safe on the network; try again`,
+        { details: { blobId } },
+      );
+    });
+    try {
+      await Promise.race([work(stop), late]);
+    } finally {
+      over.abort(new TuskError('aborted', `the fetch from blob ${blobId} is over`));
+    }
+  }
+
+  /** Notes where a pack is read, and fetches ahead of a reader that goes straight through it. */
+  #walk(pack: PackRow, file: PackFile, offset: number, length: number): void {
+    const { limits } = this.#parts;
+    const end = offset + length;
+    const walk = this.#walks.get(file);
+    if (walk === undefined) {
+      this.#walks.set(file, { next: end, aheadBytes: 0 });
+      return;
+    }
+    const skipped = offset - walk.next;
+    const straight = skipped >= 0 && skipped <= file.shape.primaryBytes;
+    walk.aheadBytes = straight
+      ? Math.min(limits.readAheadBytes, Math.max(FRAME_BYTES_MIN, walk.aheadBytes * 2))
+      : 0;
+    walk.next = end;
+    if (walk.aheadBytes > 0) this.#fetchAhead(pack, file, end, walk.aheadBytes);
+  }
+
+  #fetchAhead(pack: PackRow, file: PackFile, from: number, bytes: number): void {
+    const end = Math.min(from + bytes, file.shape.size);
+    if (from >= end) return;
+    const [first, last] = file.sliversOf(from, end - from);
+    for (let i = first; i <= last; i++) {
+      if (file.has(i) || this.#fetches.get(file)?.has(i) === true) continue;
+      file.holders++;
+      const over = () => {
+        file.holders--;
+      };
+      // A failure shows where somebody needs the bytes: that read fetches again.
+      this.#fetch(pack, file, [i]).then(over, over);
+    }
+  }
+}
