@@ -46,6 +46,12 @@ export class StorageNode {
     return this.#server !== undefined;
   }
 
+  /** Port that it listens on (of use where the configured one is 0); 0 while stopped. */
+  get port(): number {
+    const address = this.#server?.address();
+    return typeof address === 'object' && address !== null ? address.port : 0;
+  }
+
   /** Listens on its port of 127.0.0.1. */
   async start(): Promise<void> {
     if (this.#server !== undefined) return;
