@@ -5,6 +5,7 @@
  */
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { Errno } from '../base/errno.ts';
 import { systemCode, TuskError } from '../base/errors.ts';
 import { FUSE_IO_BYTES_MAX } from '../base/limits.ts';
 import { log } from '../base/log.ts';
@@ -68,8 +69,7 @@ export const unmount = async (
   if ((await mountAt(path))?.type !== MOUNT_TYPE) return;
   const outcome = await native.fuseUnmount(path, options.lazy ?? false);
   if (outcome.step === '' || (await mountAt(path))?.type !== MOUNT_TYPE) return;
-  const busy = systemErrno.EBUSY === outcome.errno || /busy/i.test(outcome.message);
-  if (busy) {
+  if (outcome.errno === Errno.EBUSY || /busy/i.test(outcome.message)) {
     throw new TuskError(
       'busy',
       `${path} is in use: close the files that are open there (fuser -vm ${path} shows by whom), then unmount again`,
@@ -78,8 +78,6 @@ export const unmount = async (
   }
   throw mountError(path, outcome);
 };
-
-const systemErrno = { ENOENT: 2, EACCES: 13, EBUSY: 16, ENODEV: 19, ENXIO: 6, EPERM: 1 } as const;
 
 /** Absolute path without symbolic links, of a directory that may be a stale mount. */
 const canonical = async (path: string): Promise<string> => {
@@ -151,14 +149,14 @@ const mountError = (mountPoint: string, { step, errno, message }: MountOutcome):
       { details },
     );
   }
-  if (step === 'helper' && errno === systemErrno.ENOENT) {
+  if (step === 'helper' && errno === Errno.ENOENT) {
     return new TuskError(
       'no_fuse',
       'fusermount3 is missing: install the package fuse3, or mount as root',
       { details },
     );
   }
-  if (errno === systemErrno.EPERM || errno === systemErrno.EACCES) {
+  if (errno === Errno.EPERM || errno === Errno.EACCES) {
     return new TuskError(
       'mount_failed',
       `mounting at ${mountPoint} is not permitted (${message}): the right to mount (CAP_SYS_ADMIN) is missing here`,

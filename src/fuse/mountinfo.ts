@@ -13,7 +13,7 @@ export interface MountEntry {
   readonly source: string;
 }
 
-const unescape = (field: string): string =>
+const plain = (field: string): string =>
   field.replace(/\\([0-7]{3})/g, (_, octal: string) =>
     String.fromCharCode(Number.parseInt(octal, 8)),
   );
@@ -28,9 +28,9 @@ export const parseMountInfo = (text: string): MountEntry[] => {
     const [type, source] = back.split(' ') as [string, string | undefined];
     entries.push({
       minor: Number(fields[2]!.split(':')[1]),
-      mountPoint: unescape(fields[4]!),
-      type: unescape(type),
-      source: unescape(source ?? ''),
+      mountPoint: plain(fields[4]!),
+      type: plain(type),
+      source: plain(source ?? ''),
     });
   }
   return entries;

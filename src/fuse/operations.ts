@@ -25,7 +25,7 @@ import {
 } from './forms.ts';
 import type { Agreement } from './init.ts';
 import { Listing } from './listing.ts';
-import { isIno, type Request } from './request.ts';
+import { isIno, Refused, type Request } from './request.ts';
 import { Fattr, FSYNC_DATA_ONLY, Init, OPS_END, Op } from './wire.ts';
 
 /** What an operation sees of the session. */
@@ -62,7 +62,7 @@ const setattr = (x: Exchange): void => {
   if (valid & Fattr.GID) changes.gid = request.u32(120);
   if (valid & Fattr.SIZE) {
     changes.size = request.u64(56);
-    if (changes.size > FILE_BYTES_MAX) return x.answer(-Errno.EFBIG, EMPTY);
+    if (changes.size > FILE_BYTES_MAX) throw new Refused(Errno.EFBIG);
   }
   if (valid & Fattr.ATIME_NOW) changes.atime = 'now';
   else if (valid & Fattr.ATIME) {
@@ -93,7 +93,7 @@ const symlink = (x: Exchange): void => {
 const rename = (x: Exchange, at: number, flags: number): void => {
   const { request } = x;
   const newParent = request.u64(40);
-  if (!isIno(newParent)) return x.answer(-Errno.EINVAL, EMPTY);
+  if (!isIno(newParent)) throw new Refused(Errno.EINVAL);
   const end = request.end(at);
   const name = request.name(at, end);
   const newName = request.lastName(end + 1);
@@ -103,7 +103,7 @@ const rename = (x: Exchange, at: number, flags: number): void => {
 const link = (x: Exchange): void => {
   const { request } = x;
   const ino = request.u64(40);
-  if (!isIno(ino)) return x.answer(-Errno.EINVAL, EMPTY);
+  if (!isIno(ino)) throw new Refused(Errno.EINVAL);
   x.answer(x.fs.link(x.caller, ino, request.ino, request.lastName(48)), ENTRY);
 };
 
@@ -111,15 +111,15 @@ const read = (x: Exchange): void => {
   const { request } = x;
   const offset = request.u64(48);
   const size = Math.min(request.u32(56), FUSE_IO_BYTES_MAX);
-  if (offset > FILE_BYTES_MAX) return x.answer<Buffer[]>([], CONTENT, 0);
-  x.answer(x.fs.read(x.caller, request.ino, offset, size), CONTENT, size);
+  const isBehindAnyEnd = offset > FILE_BYTES_MAX;
+  x.answer(isBehindAnyEnd ? [] : x.fs.read(x.caller, request.ino, offset, size), CONTENT, size);
 };
 
 const write = (x: Exchange): void => {
   const { request } = x;
   const offset = request.u64(48);
   const size = request.u32(56);
-  if (offset + size > FILE_BYTES_MAX) return x.answer(-Errno.EFBIG, EMPTY);
+  if (offset + size > FILE_BYTES_MAX) throw new Refused(Errno.EFBIG);
   const data = request.view(80, size);
   x.answer(x.fs.write(x.caller, request.ino, offset, data, request.u32(60)), WRITTEN);
 };
@@ -137,7 +137,7 @@ const setxattr = (x: Exchange): void => {
 const readdir = (x: Exchange, plus: boolean): void => {
   const { request, fs } = x;
   const cookie = request.u64(48);
-  if (cookie > Number.MAX_SAFE_INTEGER) return x.answer(-Errno.EINVAL, EMPTY);
+  if (cookie > Number.MAX_SAFE_INTEGER) throw new Refused(Errno.EINVAL);
   const listing = new Listing(fs, request.ino, cookie, request.u32(56), plus);
   x.answer(fs.readdir(x.caller, request.ino, listing.cookie, listing.limit), listing);
 };
@@ -156,14 +156,14 @@ const fallocate = (x: Exchange): void => {
   const { request } = x;
   const offset = request.u64(48);
   const length = request.u64(56);
-  if (offset + length > FILE_BYTES_MAX) return x.answer(-Errno.EFBIG, EMPTY);
+  if (offset + length > FILE_BYTES_MAX) throw new Refused(Errno.EFBIG);
   x.answer(x.fs.fallocate(x.caller, request.ino, offset, length, request.u32(64)), EMPTY);
 };
 
 const lseek = (x: Exchange): void => {
   const { request } = x;
   const offset = request.u64(48);
-  if (offset > FILE_BYTES_MAX) return x.answer(-Errno.ENXIO, EMPTY);
+  if (offset > FILE_BYTES_MAX) throw new Refused(Errno.ENXIO);
   x.answer(x.fs.lseek(x.caller, request.ino, offset, request.u32(56)), NUMBER);
 };
 
@@ -172,11 +172,14 @@ const copyFileRange = (x: Exchange): void => {
   const from = request.u64(48);
   const to = request.u64(56);
   const toOffset = request.u64(72);
-  if (!isIno(to) || request.u64(88) !== 0) return x.answer(-Errno.EINVAL, EMPTY);
-  if (toOffset > FILE_BYTES_MAX) return x.answer(-Errno.EFBIG, EMPTY);
-  if (from > FILE_BYTES_MAX) return x.answer(0, NUMBER);
+  if (!isIno(to) || request.u64(88) !== 0) throw new Refused(Errno.EINVAL);
+  if (toOffset > FILE_BYTES_MAX) throw new Refused(Errno.EFBIG);
   const length = Math.min(request.u64(80), FILE_BYTES_MAX - toOffset);
-  x.answer(x.fs.copyFileRange(x.caller, request.ino, from, to, toOffset, length), NUMBER);
+  const isBehindAnyEnd = from > FILE_BYTES_MAX;
+  x.answer(
+    isBehindAnyEnd ? 0 : x.fs.copyFileRange(x.caller, request.ino, from, to, toOffset, length),
+    NUMBER,
+  );
 };
 
 const table: Operation[] = Array.from({ length: OPS_END }, () => ({

@@ -14,8 +14,8 @@ const TWO_32 = 2 ** 32;
 /** High half of the first integer that is no exact double. */
 const HIGH_END = 0x20_0000;
 
-/** A request whose fields are cut off or senseless. */
-export class BadRequest extends Error {
+/** A request that is answered with an errno before the file system is asked: cut off, senseless, too large. */
+export class Refused extends Error {
   readonly errno: number;
 
   constructor(errno: number = Errno.EINVAL) {
@@ -66,7 +66,7 @@ export class Request {
 
   /** Throws unless the request has at least `bytes` behind its header. */
   need(bytes: number): void {
-    if (this.length < IN_HEADER_BYTES + bytes) throw new BadRequest();
+    if (this.length < IN_HEADER_BYTES + bytes) throw new Refused();
   }
 
   u32(at: number): number {
@@ -87,24 +87,24 @@ export class Request {
   /** Position of the NUL that ends the string at `at`. */
   end(at: number): number {
     const end = at < this.length ? this.buffer.indexOf(0, at) : -1;
-    if (end < 0 || end >= this.length) throw new BadRequest();
+    if (end < 0 || end >= this.length) throw new Refused();
     return end;
   }
   /** The string that ends the request, for names of files. */
   lastName(at: number): Name {
     const end = this.length - 1;
-    if (this.buffer[end] !== 0) throw new BadRequest();
+    if (this.buffer[end] !== 0) throw new Refused();
     return this.name(at, end);
   }
   /** A string that more follows, NUL at `end`. */
   name(at: number, end: number): Name {
-    if (end <= at) throw new BadRequest();
-    if (end - at > NAME_BYTES_MAX) throw new BadRequest(Errno.ENAMETOOLONG);
+    if (end <= at) throw new Refused();
+    if (end - at > NAME_BYTES_MAX) throw new Refused(Errno.ENAMETOOLONG);
     return this.buffer.latin1Slice(at, end);
   }
   /** A view of `bytes` bytes, valid until the next request. */
   view(at: number, bytes: number): Buffer {
-    if (!(at + bytes <= this.length)) throw new BadRequest();
+    if (!(at + bytes <= this.length)) throw new Refused();
     return this.buffer.subarray(at, at + bytes);
   }
 }

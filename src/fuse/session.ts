@@ -14,7 +14,7 @@ import { encodeNegative, type Form } from './forms.ts';
 import { type Agreement, agree, NOTHING_AGREED } from './init.ts';
 import { type Exchange, OPERATIONS } from './operations.ts';
 import { Reply } from './reply.ts';
-import { BadRequest, isIno, Request } from './request.ts';
+import { isIno, Refused, Request } from './request.ts';
 import { IN_HEADER_BYTES, OPS_END, Op, OUT_HEADER_BYTES } from './wire.ts';
 
 /** How long an interrupted request may take to end by itself. */
@@ -133,12 +133,12 @@ export class Session implements Exchange {
     this.#requests[op < OPS_END ? op : 0]!++;
     try {
       const operation = OPERATIONS[op];
-      if (operation === undefined) return this.#fail(caller, Errno.ENOSYS);
+      if (operation === undefined) throw new Refused(Errno.ENOSYS);
       request.need(operation.need);
-      if (!isIno(request.ino) && NEEDS_INO[op]) throw new BadRequest();
+      if (!isIno(request.ino) && NEEDS_INO[op]) throw new Refused();
       operation.run(this);
     } catch (error) {
-      if (error instanceof BadRequest) this.#refuse(caller, op, error.errno);
+      if (error instanceof Refused) this.#refuse(caller, op, error.errno);
       else this.#fault(caller, op, error);
     }
   }

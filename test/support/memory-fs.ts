@@ -39,12 +39,17 @@ export interface Node extends Mutable<Attr> {
   xattrs: Map<Name, Buffer>;
 }
 
-/** Every file system call; a name that starts with `hang` never reads to its end. */
+/**
+ * Every file system call. Files of the root whose names start with `hang` never read to their
+ * end; those with `deaf` do not even listen when the kernel gives the request up.
+ */
 export class MemoryFilesystem implements Filesystem {
   readonly nodes = new Map<Ino, Node>();
   /** Lookups that the kernel holds, summed up. */
   lookups = 0;
   destroyed = 0;
+  /** Heeds the names above; off for measurements. */
+  hanging = true;
   #nextIno = 2;
   #nextCookie = 1;
 
@@ -258,19 +263,22 @@ export class MemoryFilesystem implements Filesystem {
     return this.#make(caller, parent, name, S_IFREG | (mode & 0o7777));
   }
 
-  #isHanging(ino: Ino): boolean {
-    for (const name of this.nodes.get(1)!.names)
-      if (name[1].ino === ino) return name[0].startsWith('hang');
-    return false;
+  #nameInRoot(ino: Ino): string {
+    for (const [name, entry] of this.nodes.get(1)!.names) if (entry.ino === ino) return name;
+    return '';
   }
 
   read(caller: Caller, ino: Ino, offset: number, size: number): Answer<Buffer[]> {
     const node = this.nodes.get(ino);
     if (node === undefined) return -Errno.ESTALE;
-    if (this.#isHanging(ino)) {
+    if (this.hanging) {
+      const name = this.#nameInRoot(ino);
       const hung = Promise.withResolvers<number>();
-      caller.signal.addEventListener('abort', () => hung.resolve(-Errno.EINTR));
-      return hung.promise;
+      if (name.startsWith('hang')) {
+        caller.signal.addEventListener('abort', () => hung.resolve(-Errno.EINTR));
+        return hung.promise;
+      }
+      if (name.startsWith('deaf')) return hung.promise;
     }
     const views: Buffer[] = [];
     const end = Math.min(offset + size, node.size);
