@@ -1,0 +1,342 @@
+/**
+ * The ledger: accepts, executes and remembers transactions. One transaction is one commit; the
+ * same bytes sent again get the stored result; a signed transaction holds the versions it uses
+ * from the moment it is accepted, so another one over them is refused until the epoch ends.
+ */
+import { GrpcTypes } from '@mysten/sui/grpc';
+import { normalizeSuiAddress } from '@mysten/sui/utils';
+import type { Clock } from '../../base/clock.ts';
+import { failpoint } from '../../base/failpoints.ts';
+import type { Random } from '../../base/random.ts';
+import type { GenesisNode, LedgerEvent, LedgerState } from '../feed.ts';
+import { readStaking, readSystem, withNextEpoch, withPrices } from './epochs.ts';
+import { GRPC, Rejection } from './errors.ts';
+import { executeTransaction, type Machine, type Outcome } from './execute.ts';
+import { netGas, storageCost } from './gas.ts';
+import { FIRST_SUI_EPOCH, type GenesisOptions, genesisObjects, newIds } from './genesis.ts';
+import { digestOf, idOf } from './hash.ts';
+import { loadInputs } from './inputs.ts';
+import { Coin } from './layouts.ts';
+import { packagesOf } from './move/packages.ts';
+import { type ObjectValue, sealObject } from './objects.ts';
+import { type Simulation, simulate } from './resolve.ts';
+import type { NewEvent, Store, View } from './store.ts';
+import {
+  checkExpiration,
+  checkGas,
+  checkLimits,
+  checkSignature,
+  decodeTransaction,
+  type Transaction,
+  transactionDigest,
+} from './transaction.ts';
+import { type NetworkIds, typeNames } from './types.ts';
+import { balanceChanges, effectsToProto, timestamp, transactionToProto } from './wire.ts';
+
+const NOBODY = normalizeSuiAddress('0x0');
+type Settings = { readonly nodes: readonly GenesisNode[]; readonly registrationDelayMs: number };
+
+/** What a ledger needs from outside. */
+export interface LedgerParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Reads see a transaction only so long after it was executed. */
+  readonly readLagMs: number;
+}
+
+/** A ledger over its database. */
+export class Ledger {
+  readonly machine: Machine;
+  readonly store: Store;
+  readonly #parts: LedgerParts;
+  readonly #settings: Settings;
+  readonly #waiting = new Set<() => void>();
+
+  /** Opens a ledger that was created before. */
+  constructor(store: Store, parts: LedgerParts) {
+    this.store = store;
+    this.#parts = parts;
+    const ids = JSON.parse(store.meta('ids')!) as NetworkIds;
+    this.#settings = JSON.parse(store.meta('settings')!) as Settings;
+    const network = { ids, names: typeNames(ids) };
+    this.machine = { network, packages: packagesOf(network) };
+  }
+
+  /** Writes genesis into an empty database. */
+  static create(store: Store, options: GenesisOptions, parts: LedgerParts): void {
+    const ids = newIds(parts.random);
+    const names = typeNames(ids);
+    const nowMs = parts.clock.nowMs();
+    const digest = digestOf('TransactionData', Buffer.from(ids.chainId));
+    const settings: Settings = {
+      nodes: options.nodes,
+      registrationDelayMs: options.registrationDelayMs ?? 500,
+    };
+    const written = genesisObjects(ids, options, parts.random, nowMs).map(value =>
+      sealObject(names, value, 1, digest, storageCost(value)),
+    );
+    const fund = written.reduce((sum, object) => sum + object.storageRebate, 0n);
+    const meta = {
+      ids: JSON.stringify(ids),
+      settings: JSON.stringify(settings),
+      suiEpoch: String(FIRST_SUI_EPOCH),
+      // Storage of system objects is paid by nobody: it starts as the fund's own.
+      storageFund: String(fund),
+      gasCollected: '0',
+    };
+    const executed = (seq: number, atMs: number) => systemTransaction(digest, seq, atMs);
+    const rest = { removed: [], events: [], meta, executed };
+    store.commit({ digest, sender: NOBODY, ok: true, written, ...rest }, nowMs, 0);
+  }
+
+  /** Wall clock of the ledger. */
+  nowMs(): number {
+    return this.#parts.clock.nowMs();
+  }
+
+  /** Sui's current epoch. */
+  suiEpoch(): number {
+    return Number(this.store.meta('suiEpoch'));
+  }
+
+  /** The state that reads see. */
+  readView(): View {
+    return this.store.view(this.readSeq());
+  }
+
+  /** Number of the newest commit that reads see. */
+  readSeq(): number {
+    const { clock, readLagMs } = this.#parts;
+    return readLagMs === 0 ? this.store.lastSeq() : this.store.seqAt(clock.nowMs() - readLagMs);
+  }
+
+  /** The newest state. */
+  view(): View {
+    return this.store.view(this.store.lastSeq());
+  }
+
+  /** Answer of `GET /localnet/state`. */
+  state(): LedgerState {
+    const { ids } = this.machine.network;
+    const system = readSystem(this.view(), this.machine.network);
+    return {
+      epoch: system.committee.epoch,
+      nShards: system.committee.n_shards,
+      nodes: this.#settings.nodes,
+      registrationDelayMs: this.#settings.registrationDelayMs,
+      systemObjectId: ids.systemObject,
+      stakingPoolId: ids.stakingObject,
+    };
+  }
+
+  /** Length of an epoch in ms (0: endless) and when the current one began. */
+  epochClock(): { epochMs: number; startedMs: number } {
+    const staking = readStaking(this.view(), this.machine.network);
+    const startedMs = Number(staking.epoch_state.EpochChangeDone ?? staking.first_epoch_start);
+    return { epochMs: Number(staking.epoch_duration), startedMs };
+  }
+
+  /** Executes signed bytes, once; returns protobuf ExecutedTransaction. */
+  async execute(bytes: Uint8Array, signatures: readonly Uint8Array[]): Promise<Uint8Array> {
+    const digest = transactionDigest(bytes);
+    const known = this.store.transaction(digest);
+    if (known !== undefined) return known.executed;
+    const tx = decodeTransaction(bytes);
+    checkLimits(tx);
+    checkGas(tx);
+    await checkSignature(bytes, tx.sender, signatures);
+    return this.#accept(tx, digest, bytes, signatures);
+  }
+
+  /** From here on everything happens in one go: no other transaction comes between. */
+  #accept(
+    tx: Transaction,
+    digest: string,
+    bytes: Uint8Array,
+    signatures: readonly Uint8Array[],
+  ): Uint8Array {
+    const known = this.store.transaction(digest);
+    if (known !== undefined) return known.executed;
+    const epoch = this.suiEpoch();
+    checkExpiration(tx, epoch, this.machine.network.ids.chainId);
+    const view = this.view();
+    const { network, packages } = this.machine;
+    const inputs = loadInputs(view, network.names, packages, tx);
+    for (const { id, version } of inputs.owned) {
+      const holder = this.store.lockHolder(id, version, epoch);
+      if (holder !== undefined && holder !== digest)
+        throw new Rejection(
+          GRPC.failedPrecondition,
+          `Failed to sign transaction: object ${id} version ${version} is already locked by a different transaction ${holder} until epoch ${epoch} ends`,
+        );
+    }
+    this.store.lock(inputs.owned, digest, epoch);
+    failpoint('ledger.locked');
+    const outcome = executeTransaction(this.machine, view, tx, digest, inputs);
+    return this.#commit(tx, digest, bytes, signatures, outcome, epoch);
+  }
+
+  #commit(
+    tx: Transaction,
+    digest: string,
+    bytes: Uint8Array,
+    signatures: readonly Uint8Array[],
+    outcome: Outcome,
+    epoch: number,
+  ): Uint8Array {
+    const { gas } = outcome;
+    let result: Uint8Array = new Uint8Array();
+    const executed = (seq: number, atMs: number): Uint8Array => {
+      result = GrpcTypes.ExecutedTransaction.toBinary({
+        digest,
+        transaction: transactionToProto(tx, digest, bytes),
+        signatures: signatures.map(value => ({
+          bcs: { name: 'UserSignature', value },
+          signature: { oneofKind: undefined },
+        })),
+        effects: effectsToProto(outcome, digest, epoch),
+        checkpoint: BigInt(seq),
+        timestamp: timestamp(atMs),
+        balanceChanges: balanceChanges(outcome),
+      });
+      return result;
+    };
+    const count = (key: string, plus: bigint) => String(BigInt(this.store.meta(key)!) + plus);
+    this.#store({
+      digest,
+      sender: tx.sender,
+      ok: outcome.failure === undefined,
+      written: outcome.changes.flatMap(change => change.after ?? []),
+      removed: outcome.changes.flatMap(change => (change.after === undefined ? change.id : [])),
+      events: outcome.events,
+      meta: {
+        gasCollected: count('gasCollected', gas.computation),
+        storageFund: count('storageFund', netGas(gas) - gas.computation),
+      },
+      executed,
+    });
+    return result;
+  }
+
+  #store(commit: Parameters<Store['commit']>[0]): void {
+    this.store.commit(commit, this.#parts.clock.nowMs(), this.readSeq());
+    failpoint('ledger.committed');
+    for (const wake of this.#waiting) wake();
+    this.#waiting.clear();
+  }
+
+  /** Completes a transaction and runs it on trial, on what reads see. */
+  simulate(request: GrpcTypes.SimulateTransactionRequest): Simulation {
+    return simulate(this.machine, this.readView(), request);
+  }
+
+  /** Events behind `since`; waits up to `waitMs` for the first one. */
+  async events(since: number, waitMs: number, signal: AbortSignal): Promise<LedgerEvent[]> {
+    const deadlineMs = this.#parts.clock.monotonicMs() + waitMs;
+    for (;;) {
+      const events = this.store.events(since, 1000);
+      const leftMs = deadlineMs - this.#parts.clock.monotonicMs();
+      if (events.length > 0 || leftMs <= 0 || signal.aborted) return events;
+      await this.#nextCommit(leftMs, signal);
+    }
+  }
+
+  #nextCommit(waitMs: number, signal: AbortSignal): Promise<void> {
+    return new Promise(resolve => {
+      const done = () => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', done);
+        this.#waiting.delete(done);
+        resolve();
+      };
+      const timer = setTimeout(done, waitMs);
+      signal.addEventListener('abort', done, { once: true });
+      this.#waiting.add(done);
+    });
+  }
+
+  /** Makes new coins for an address; amounts in FROST and MIST. */
+  faucet(address: string, wal: bigint, sui: bigint): { digest: string; coins: string[] } {
+    const { names } = this.machine.network;
+    const owner = { kind: 'address' as const, address: normalizeSuiAddress(address) };
+    const coin = (type: string, balance: bigint): ObjectValue => {
+      const id = idOf(this.#parts.random.bytes(32));
+      return { id, type, owner, contents: Coin.serialize({ id, balance }).toBytes() };
+    };
+    const values = [
+      ...(wal > 0n ? [coin(names.walCoin, wal)] : []),
+      ...(sui > 0n ? [coin(names.suiCoin, sui)] : []),
+    ];
+    return { digest: this.#system(values, []), coins: values.map(value => value.id) };
+  }
+
+  /** New prices at once, FROST a unit. */
+  setPrices(prices: { storage: bigint; write: bigint }): void {
+    this.#system(withPrices(this.view(), this.machine.network, prices), []);
+  }
+
+  /** Current prices, FROST a unit. */
+  prices(): { storage: bigint; write: bigint } {
+    const state = readSystem(this.view(), this.machine.network);
+    return {
+      storage: state.storage_price_per_unit_size,
+      write: state.write_price_per_unit_size,
+    };
+  }
+
+  /** Begins the next epoch of Walrus and of Sui; returns Walrus' new epoch. */
+  advanceEpoch(): number {
+    const nowMs = this.#parts.clock.nowMs();
+    const { epoch, objects } = withNextEpoch(this.view(), this.machine.network, nowMs);
+    const suiEpoch = this.suiEpoch() + 1;
+    this.#system(objects, [{ kind: 'epoch', epoch }], { suiEpoch: String(suiEpoch) });
+    this.store.dropLocksBefore(suiEpoch);
+    return epoch;
+  }
+
+  /** A change made by no signed transaction. */
+  #system(values: ObjectValue[], events: NewEvent[], meta: Record<string, string> = {}): string {
+    const view = this.view();
+    const { ids, names } = this.machine.network;
+    const name = `${ids.chainId} ${this.store.lastSeq() + 1}`;
+    const digest = digestOf('TransactionData', Buffer.from(name));
+    const before = values.map(value => view.object(value.id));
+    const version = 1 + Math.max(0, ...before.map(object => object?.version ?? 0));
+    const written = values.map(value =>
+      sealObject(names, value, version, digest, storageCost(value)),
+    );
+    const rebates = (list: readonly ({ storageRebate: bigint } | undefined)[]) =>
+      list.reduce((sum, object) => sum + (object?.storageRebate ?? 0n), 0n);
+    const fund = BigInt(this.store.meta('storageFund')!) + rebates(written) - rebates(before);
+    this.#store({
+      digest,
+      sender: NOBODY,
+      ok: true,
+      written,
+      removed: [],
+      events,
+      meta: { ...meta, storageFund: String(fund) },
+      executed: (seq, atMs) => systemTransaction(digest, seq, atMs),
+    });
+    return digest;
+  }
+}
+
+/** What is remembered of an act of the administrator. */
+const systemTransaction = (digest: string, seq: number, atMs: number): Uint8Array =>
+  GrpcTypes.ExecutedTransaction.toBinary({
+    digest,
+    signatures: [],
+    effects: {
+      version: 2,
+      status: { success: true },
+      transactionDigest: digest,
+      dependencies: [],
+      changedObjects: [],
+      unchangedConsensusObjects: [],
+      unchangedLoadedRuntimeObjects: [],
+    },
+    checkpoint: BigInt(seq),
+    timestamp: timestamp(atMs),
+    balanceChanges: [],
+  });
