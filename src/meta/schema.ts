@@ -12,12 +12,13 @@ export const LOCAL_SCHEMA_VERSION = 1;
 
 export const INDEX_SCHEMA = `
 CREATE TABLE state(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
--- keys: schema, applied_seq, next_ino, next_cookie
+-- keys: schema, applied_seq, next_ino, next_cookie, inodes, content_bytes
 
 CREATE TABLE inode(
   ino INTEGER PRIMARY KEY,
   mode INTEGER NOT NULL, nlink INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL,
   rdev INTEGER NOT NULL, size INTEGER NOT NULL,
+  bytes INTEGER NOT NULL, -- that its extents take up, staged or not
   atime INTEGER NOT NULL, atime_ns INTEGER NOT NULL, mtime INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
   ctime INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, btime INTEGER NOT NULL, btime_ns INTEGER NOT NULL,
   parent INTEGER NOT NULL -- of a directory; 0 for everything else

@@ -1,0 +1,214 @@
+/**
+ * The local log on the front thread. `append` copies a record into a mapped segment: no system
+ * call, and the death of this process loses nothing that was appended. `sync` is one fdatasync
+ * shared by all who wait; by itself the log syncs at most 1 s after an append.
+ */
+import { messageOf, TuskError } from '../base/errors.ts';
+import type { LogAddr, Seq } from '../base/ids.ts';
+import { native } from '../native.ts';
+import {
+  addrOf,
+  type LogPosition,
+  type RecordShape,
+  recordShape,
+  SEGMENT_HEADER_BYTES,
+  writeRecord,
+  writeSegmentHeader,
+} from './record.ts';
+import { type Segment, Segments } from './segments.ts';
+
+/** A record that was answered is on disk after at most 1 s: this much waiting, the rest for the sync. */
+const SYNC_AFTER_MS = 800;
+/** Bytes appended since the last sync after which one starts at once. */
+const SYNC_AFTER_BYTES = 32 * 1024 * 1024;
+
+/** Room found for one record; consumed by the next `append`. */
+export interface Room {
+  readonly shape: RecordShape;
+  /** Address that the first data byte will have. */
+  readonly dataAddr: LogAddr;
+}
+
+/** Settings of a log. */
+export interface LogOptions {
+  directory: string;
+  segmentBytes: number;
+  reserveBytes: number;
+  /** Where replay ended. */
+  end: LogPosition;
+}
+
+/** The one log of a volume. */
+export class Log {
+  readonly segments: Segments;
+  #position: LogPosition;
+  #head: Segment | undefined;
+  readonly #dirty = new Set<Segment>();
+  #syncedSeq: Seq;
+  #unsyncedBytes = 0;
+  #round: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #onSynced: (seq: Seq) => void = () => {};
+  #onFailed: (error: Error) => void = () => {};
+
+  constructor(options: LogOptions) {
+    const { directory, segmentBytes, reserveBytes, end } = options;
+    this.segments = new Segments(directory, segmentBytes, reserveBytes, end.slot, end.seq);
+    this.#position = end;
+    this.#syncedSeq = end.seq;
+    if (end.slot > 0) this.#head = this.segments.get(end.slot);
+  }
+
+  /** Number of the last record. */
+  get lastSeq(): Seq {
+    return this.#position.seq;
+  }
+
+  /** Records up to here survive power loss. */
+  get syncedSeq(): Seq {
+    return this.#syncedSeq;
+  }
+
+  /** The segment being written. */
+  get head(): Segment | undefined {
+    return this.#head;
+  }
+
+  /** `synced` hears of every advance of `syncedSeq`; `failed` of a sync that the disk refused. */
+  listen(synced: (seq: Seq) => void, failed: (error: Error) => void): void {
+    this.#onSynced = synced;
+    this.#onFailed = failed;
+  }
+
+  /** Finds room for a record, or undefined if the disk is full. */
+  reserve(mutationBytes: number, dataBytes: number, useReserve: boolean): Room | undefined {
+    if (!useReserve && !this.segments.reserveIsWhole) return undefined;
+    const fits = this.#shapeAt(this.#position.offset, mutationBytes, dataBytes);
+    if (this.#head === undefined || fits === undefined) {
+      const shape = this.#shapeAt(SEGMENT_HEADER_BYTES, mutationBytes, dataBytes);
+      if (shape === undefined || !this.roll(useReserve)) return undefined;
+      return this.#room(shape);
+    }
+    return this.#room(fits);
+  }
+
+  /** Writes the record that `room` was found for; `scratch` as in `writeRecord`. */
+  append(
+    room: Room,
+    facts: { timeMs: number; inodes: number; contentBytes: number },
+    scratch: Buffer,
+    data: Buffer,
+  ): Seq {
+    const head = this.#head!;
+    const seq = this.#position.seq + 1;
+    const bytes = this.segments.map(head).bytes;
+    const record = { seq, ...facts };
+    this.#position = writeRecord(bytes, this.#position, record, scratch, data, room.shape);
+    head.lastSeq = seq;
+    this.#dirty.add(head);
+    this.#unsyncedBytes += room.shape.total;
+    if (this.#unsyncedBytes >= SYNC_AFTER_BYTES && this.#round === undefined) this.#syncSoon(0);
+    else this.#syncSoon(SYNC_AFTER_MS);
+    return seq;
+  }
+
+  /** Goes on in a new segment; false if the disk is full. */
+  roll(useReserve: boolean): boolean {
+    const segment = this.segments.take(useReserve);
+    if (segment === undefined) return false;
+    segment.lastSeq = this.#position.seq;
+    this.#position = writeSegmentHeader(
+      this.segments.map(segment).bytes,
+      segment.slot,
+      this.#position,
+    );
+    this.#head = segment;
+    this.#dirty.add(segment);
+    setImmediate(() => this.segments.trimMapped(new Set([...this.#dirty, this.#head!])));
+    return true;
+  }
+
+  /** True if nothing was written to the head but its header. */
+  get headIsEmpty(): boolean {
+    return this.#head === undefined || this.#position.offset === SEGMENT_HEADER_BYTES;
+  }
+
+  /** Everything appended so far survives power loss when this resolves. */
+  async sync(): Promise<void> {
+    const target = this.#position.seq;
+    while (this.#syncedSeq < target) {
+      this.#round ??= this.#syncRound().finally(() => {
+        this.#round = undefined;
+      });
+      await this.#round;
+    }
+  }
+
+  /** The segments written so far survive power loss, empty ones included. */
+  async sealed(): Promise<void> {
+    await (this.#round ??= this.#syncRound().finally(() => {
+      this.#round = undefined;
+    }));
+  }
+
+  /** Lets go of files and mappings without a sync, as a crash would; for tests. */
+  async abandon(): Promise<void> {
+    clearTimeout(this.#timer);
+    await this.#round?.catch(() => {});
+    await this.segments.close();
+  }
+
+  /** Syncs, then lets go of files and mappings. */
+  async close(): Promise<void> {
+    clearTimeout(this.#timer);
+    await this.sync();
+    clearTimeout(this.#timer);
+    await this.segments.close();
+  }
+
+  async #syncRound(): Promise<void> {
+    const upTo = this.#position.seq;
+    const dirty = [...this.#dirty];
+    this.#dirty.clear();
+    this.#unsyncedBytes = 0;
+    try {
+      await Promise.all([
+        this.segments.syncNames(),
+        ...dirty.map(segment => native.segmentSync(this.segments.map(segment).handle)),
+      ]);
+    } catch (cause) {
+      for (const segment of dirty) this.#dirty.add(segment);
+      // Linux forgets which pages it failed to write: a later success would prove nothing.
+      const error = new TuskError(
+        'io',
+        `the local log in ${this.segments.directory} could not be made durable: ${messageOf(cause)}; ` +
+          'what was synced before is safe; check the disk, then mount again',
+        { cause, kind: 'permanent' },
+      );
+      this.#onFailed(error);
+      throw error;
+    }
+    this.#syncedSeq = upTo;
+    this.#onSynced(upTo);
+  }
+
+  #syncSoon(ms: number): void {
+    if (ms === 0) {
+      this.sync().catch(() => {});
+    } else {
+      this.#timer ??= setTimeout(() => {
+        this.#timer = undefined;
+        this.sync().catch(() => {});
+      }, ms).unref();
+    }
+  }
+
+  #shapeAt(at: number, mutationBytes: number, dataBytes: number): RecordShape | undefined {
+    const shape = recordShape(at, mutationBytes, dataBytes);
+    return at + shape.total <= this.segments.segmentBytes ? shape : undefined;
+  }
+
+  #room(shape: RecordShape): Room {
+    return { shape, dataAddr: addrOf(this.#head!.slot, this.#position.offset + shape.dataOffset) };
+  }
+}

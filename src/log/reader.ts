@@ -1,0 +1,110 @@
+/**
+ * Reads the records of the log in order, from files: used by the index writer, both to replay
+ * after a start (verifying) and to follow the running log (trusting what it was told is synced).
+ */
+import { existsSync } from 'node:fs';
+import type { Seq } from '../base/ids.ts';
+import { native } from '../native.ts';
+import { segmentPath, slotsIn } from './place.ts';
+import { type LogPosition, type LogRecord, readRecord, readSegmentHeader } from './record.ts';
+
+interface OpenSegment {
+  slot: number;
+  handle: number;
+  fd: number;
+  bytes: Buffer;
+}
+
+/** A cursor over the log's records. */
+export class LogReader {
+  readonly #directory: string;
+  #open: OpenSegment | undefined;
+  #at: LogPosition;
+
+  /** Starts behind record `applied`, in the newest segment that can hold the next one. */
+  constructor(directory: string, applied: Seq) {
+    this.#directory = directory;
+    this.#at = { slot: 0, offset: 0, seq: applied, crc: 0 };
+    for (const slot of slotsIn(directory).reverse()) {
+      const first = readSegmentHeader(this.#map(slot).bytes, slot);
+      if (first === undefined || first.seq > applied) continue;
+      this.#at = first;
+      break;
+    }
+    this.#skip(applied);
+  }
+
+  /** Position behind the record read last. `slot` 0 means that the log holds nothing. */
+  get position(): LogPosition {
+    return this.#at;
+  }
+
+  /** The next record, or undefined at the end; its views live until the next call. */
+  next(verify: boolean): LogRecord | undefined {
+    if (this.#at.slot === 0 && !this.#startAtFirst()) return undefined;
+    for (;;) {
+      const segment = this.#map(this.#at.slot);
+      const found = readRecord(segment.bytes, this.#at, verify);
+      if (found !== undefined) {
+        this.#at = found.next;
+        return found.record;
+      }
+      if (!this.#advance()) return undefined;
+    }
+  }
+
+  /** Makes every segment from `fromSlot` to the current one survive power loss; off the event loop's pool. */
+  async sync(fromSlot: number): Promise<void> {
+    const last = this.#at.slot;
+    for (let slot = Math.max(fromSlot, 1); slot <= last; slot++) {
+      if (existsSync(segmentPath(this.#directory, slot)))
+        await native.segmentSync(this.#map(slot).handle);
+    }
+  }
+
+  close(): void {
+    if (this.#open !== undefined) native.segmentUnmap(this.#open.handle);
+    this.#open = undefined;
+  }
+
+  /** Steps over records up to `applied`; they were verified before they were applied. */
+  #skip(applied: Seq): void {
+    while (this.#at.slot !== 0 && this.#at.seq < applied) {
+      const found = readRecord(this.#map(this.#at.slot).bytes, this.#at, false);
+      if (found !== undefined) this.#at = found.next;
+      else if (!this.#advance()) {
+        this.#at = { slot: 0, offset: 0, seq: applied, crc: 0 };
+        return;
+      }
+    }
+  }
+
+  /** A log that was empty when this reader was made may have begun since. */
+  #startAtFirst(): boolean {
+    for (const slot of slotsIn(this.#directory)) {
+      const first = readSegmentHeader(this.#map(slot).bytes, slot);
+      if (first === undefined || first.seq !== this.#at.seq) continue;
+      this.#at = first;
+      return true;
+    }
+    return false;
+  }
+
+  /** Goes on to the following segment if it continues exactly where this one ends. */
+  #advance(): boolean {
+    const slot = this.#at.slot + 1;
+    if (!existsSync(segmentPath(this.#directory, slot))) return false;
+    const first = readSegmentHeader(this.#map(slot).bytes, slot);
+    if (first === undefined || first.seq !== this.#at.seq || first.follows !== this.#at.crc)
+      return false;
+    this.#at = first;
+    return true;
+  }
+
+  #map(slot: number): OpenSegment {
+    if (this.#open?.slot === slot) return this.#open;
+    this.close();
+    this.#open = { slot, ...native.segmentMap(segmentPath(this.#directory, slot)) };
+    return this.#open;
+  }
+}

@@ -1,0 +1,253 @@
+/**
+ * Files of the log on the front thread: which are in use, how many live bytes each holds, which are
+ * spare. A segment's slot number is never used for other bytes; a dead segment's file may be, under
+ * a new slot: it is renamed to a spare and later to the slot it then serves. Spares kept back as
+ * reserve have all their blocks allocated, so a full disk cannot refuse them.
+ */
+import { closeSync, fsync, openSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { messageOf } from '../base/errors.ts';
+import type { LogAddr, Seq } from '../base/ids.ts';
+import { log } from '../base/log.ts';
+import { native } from '../native.ts';
+import { segmentPath, slotsIn } from './place.ts';
+import { offsetOf, slotOf } from './record.ts';
+
+/** Segments other than the one being written stay mapped up to this many. */
+const MAPPED_MAX = 256;
+/** Spares filled with zeros ahead of need: at least, and at most when writing is fast. */
+const AHEAD_MIN = 2;
+const AHEAD_MAX = 8;
+
+/** A segment in use. */
+export interface Segment {
+  readonly slot: number;
+  /** Bytes of it that extents point at; bytes shared by several files count for each. */
+  liveBytes: number;
+  /** When its oldest live byte may have been staged (ms since 1970). */
+  oldestMs: number;
+  /** Number of its last record. */
+  lastSeq: Seq;
+  map: { handle: number; fd: number; bytes: Buffer } | undefined;
+}
+
+interface Spare {
+  readonly path: string;
+  /** Written before (zeros or old records): a sync of it needs no file system journal. */
+  readonly warm: boolean;
+  /** Holds bytes of an earlier life. */
+  readonly stale: boolean;
+}
+
+/** The segment files of one log directory. */
+export class Segments {
+  readonly directory: string;
+  readonly segmentBytes: number;
+  readonly #reserveCount: number;
+  readonly #used = new Map<number, Segment>();
+  readonly #mapped = new Set<Segment>();
+  #spares: Spare[] = [];
+  #nextSpare = 1;
+  #ahead = AHEAD_MIN;
+  #filling: Promise<void> | undefined;
+  #closed = false;
+  #nextSlot: number;
+  #namesChanged = false;
+  /** Segments that had to be used before they were filled with zeros. */
+  coldTakes = 0;
+
+  /** Takes over what is in the directory; segments behind `lastSlot` become spares. */
+  constructor(
+    directory: string,
+    segmentBytes: number,
+    reserveBytes: number,
+    lastSlot: number,
+    lastSeq: Seq,
+  ) {
+    this.directory = directory;
+    this.segmentBytes = segmentBytes;
+    this.#reserveCount = Math.ceil(reserveBytes / segmentBytes);
+    const slots = slotsIn(directory);
+    this.#nextSlot = (lastSlot > 0 ? lastSlot : (slots.at(-1) ?? 0)) + 1;
+    for (const name of readdirSync(directory)) {
+      if (name.endsWith('.spare')) rmSync(join(directory, name), { force: true });
+    }
+    for (const slot of slots) {
+      if (slot > lastSlot) this.#discard(segmentPath(directory, slot), true);
+      else this.#used.set(slot, { slot, liveBytes: 0, oldestMs: 0, lastSeq, map: undefined });
+    }
+    this.#topUpReserve();
+    this.fill();
+  }
+
+  /** Segments in use, oldest first. */
+  get used(): Iterable<Segment> {
+    return this.#used.values();
+  }
+
+  get usedCount(): number {
+    return this.#used.size;
+  }
+
+  /** True while the space kept back is whole: only then may ordinary changes grow the log. */
+  get reserveIsWhole(): boolean {
+    if (this.#spares.length < this.#reserveCount) this.#topUpReserve();
+    return this.#spares.length >= this.#reserveCount;
+  }
+
+  get(slot: number): Segment {
+    const segment = this.#used.get(slot);
+    if (segment === undefined) throw new RangeError(`log segment ${slot} is gone`);
+    return segment;
+  }
+
+  /** The next segment to write, or undefined if the disk is full (beyond what the caller may use). */
+  take(useReserve: boolean): Segment | undefined {
+    const keep = useReserve ? 0 : this.#reserveCount;
+    if (this.#spares.length <= keep && !this.#allocate()) return undefined;
+    const at = Math.max(
+      this.#spares.findIndex(spare => spare.warm),
+      0,
+    );
+    const spare = this.#spares.splice(at, 1)[0]!;
+    if (!spare.warm) {
+      this.coldTakes++;
+      this.#ahead = Math.min(this.#ahead + 1, AHEAD_MAX);
+    }
+    const slot = this.#nextSlot++;
+    renameSync(spare.path, segmentPath(this.directory, slot));
+    this.#namesChanged = true;
+    const segment: Segment = { slot, liveBytes: 0, oldestMs: 0, lastSeq: 0, map: undefined };
+    this.#used.set(slot, segment);
+    this.map(segment);
+    this.fill();
+    return segment;
+  }
+
+  /** The mapped bytes of a segment. */
+  map(segment: Segment): NonNullable<Segment['map']> {
+    segment.map ??= native.segmentMap(segmentPath(this.directory, segment.slot));
+    this.#mapped.add(segment);
+    return segment.map;
+  }
+
+  /** A view of staged bytes; valid until the caller returns to the event loop. */
+  bytes(addr: LogAddr, length: number): Buffer {
+    const from = offsetOf(addr);
+    return this.map(this.get(slotOf(addr))).bytes.subarray(from, from + length);
+  }
+
+  /** Counts bytes that extents begin or cease to point at. */
+  account(addr: LogAddr, bytes: number, timeMs: number): void {
+    const segment = this.get(slotOf(addr));
+    if (bytes > 0) {
+      if (segment.liveBytes === 0 || timeMs < segment.oldestMs) segment.oldestMs = timeMs;
+    }
+    segment.liveBytes += bytes;
+  }
+
+  /** Unmaps segments beyond the limit, never those in `keep`; called between turns of the event loop. */
+  trimMapped(keep: ReadonlySet<Segment>): void {
+    for (const segment of this.#mapped) {
+      if (this.#mapped.size <= MAPPED_MAX) return;
+      if (!keep.has(segment)) this.#unmap(segment);
+    }
+  }
+
+  /** Removes a dead segment; its file may serve again unless `wipe`. */
+  free(segment: Segment, wipe: boolean): void {
+    this.#unmap(segment);
+    this.#used.delete(segment.slot);
+    const path = segmentPath(this.directory, segment.slot);
+    if (wipe || this.#spares.length >= this.#reserveCount + this.#ahead) rmSync(path);
+    else this.#discard(path, true);
+  }
+
+  /** Removes spares that hold bytes of an earlier life. */
+  wipeSpares(): void {
+    for (const spare of this.#spares) if (spare.stale) rmSync(spare.path);
+    this.#spares = this.#spares.filter(spare => !spare.stale);
+    this.#topUpReserve();
+    this.fill();
+  }
+
+  /** Makes new names durable, if there are any since the last call. */
+  async syncNames(always = false): Promise<void> {
+    if (!this.#namesChanged && !always) return;
+    this.#namesChanged = false;
+    const fd = openSync(this.directory, 'r');
+    try {
+      await promisify(fsync)(fd);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** Fills spares with zeros ahead of need, on the pool; a full disk ends it until the next call. */
+  fill(): void {
+    if (this.#closed || this.#filling !== undefined) return;
+    const warm = this.#spares.filter(spare => spare.warm).length;
+    if (warm >= this.#ahead) return;
+    const path = this.#sparePath();
+    this.#filling = native.segmentPrepare(path, this.segmentBytes).then(
+      () => this.#filled(path),
+      error => log('log').warn({ error: messageOf(error) }, 'no log segment could be prepared'),
+    );
+  }
+
+  /** Ends the filling ahead and lets go of every mapping. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#filling;
+    for (const spare of this.#spares) rmSync(spare.path, { force: true });
+    this.#spares = [];
+    for (const segment of this.#mapped) this.#unmap(segment);
+  }
+
+  #filled(path: string): void {
+    this.#filling = undefined;
+    this.#spares.push({ path, warm: true, stale: false });
+    // An unfilled spare beyond the reserve has done its duty.
+    if (this.#spares.length > this.#reserveCount + this.#ahead) {
+      const cold = this.#spares.findIndex(spare => !spare.warm);
+      if (cold >= 0) rmSync(this.#spares.splice(cold, 1)[0]!.path);
+    }
+    this.fill();
+  }
+
+  #sparePath(): string {
+    return join(this.directory, `${this.#nextSpare++}.spare`);
+  }
+
+  #allocate(): boolean {
+    const path = this.#sparePath();
+    try {
+      native.segmentAllocate(path, this.segmentBytes);
+    } catch (error) {
+      log('log').warn({ error: messageOf(error) }, 'no log segment could be allocated');
+      return false;
+    }
+    this.#spares.push({ path, warm: false, stale: false });
+    return true;
+  }
+
+  #topUpReserve(): void {
+    while (this.#spares.length < this.#reserveCount && this.#allocate());
+  }
+
+  /** Turns a file that is no longer needed into a spare, if it is whole. */
+  #discard(path: string, warm: boolean): void {
+    if (statSync(path).size !== this.segmentBytes) return rmSync(path);
+    const spare = this.#sparePath();
+    renameSync(path, spare);
+    this.#spares.push({ path: spare, warm, stale: true });
+  }
+
+  #unmap(segment: Segment): void {
+    this.#mapped.delete(segment);
+    if (segment.map === undefined) return;
+    native.segmentUnmap(segment.map.handle);
+    segment.map = undefined;
+  }
+}

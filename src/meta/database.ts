@@ -1,0 +1,85 @@
+/** Opening the two database files: settings of SQLite that the durability of the index rests on. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { TuskError } from '../base/errors.ts';
+import type { Seq } from '../base/ids.ts';
+import {
+  INDEX_SCHEMA,
+  INDEX_SCHEMA_VERSION,
+  LOCAL_SCHEMA,
+  LOCAL_SCHEMA_VERSION,
+} from './schema.ts';
+
+/** A SQLite connection. */
+export type Db = Database.Database;
+
+/** Paths of the two files of an index. */
+export const indexPath = (directory: string): string => join(directory, 'index.db');
+export const localPath = (directory: string): string => join(directory, 'local.db');
+
+const CACHE_KIB = 32 * 1024;
+
+/** A number of the `state` table; 0 if it is not there. */
+export const stateOf = (db: Db, key: string): number =>
+  Number(db.prepare('SELECT value FROM state WHERE key = ?').pluck().get(key) ?? 0);
+
+/** Sets numbers of the `state` table. */
+export const setState = (db: Db, values: Readonly<Record<string, number>>): void => {
+  const set = db.prepare('INSERT OR REPLACE INTO state(key, value) VALUES(?, ?)');
+  for (const [key, value] of Object.entries(values)) set.run(key, BigInt(value));
+};
+
+const open = (path: string, schema: string, version: number): Db => {
+  const db = new Database(path);
+  // The log is what survives power loss: SQLite syncs at checkpoints only, which we start ourselves.
+  db.pragma('journal_mode = WAL');
+  db.pragma('synchronous = NORMAL');
+  db.pragma('wal_autocheckpoint = 0');
+  db.pragma(`cache_size = -${CACHE_KIB}`);
+  db.pragma('temp_store = MEMORY');
+  const known = db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'state'").get();
+  if (known === undefined) {
+    db.transaction(() => {
+      db.exec(schema);
+      setState(db, { schema: version, applied_seq: 0 });
+    })();
+  }
+  const found = stateOf(db, 'schema');
+  if (found > version) {
+    db.close();
+    throw new TuskError(
+      'newer_format',
+      `${path} has version ${found}, this tuskfs knows up to ${version}; nothing was changed: use a newer tuskfs`,
+    );
+  }
+  return db;
+};
+
+/** Both files, opened for writing, created if absent. */
+export interface Databases {
+  readonly index: Db;
+  readonly local: Db;
+}
+
+/**
+ * Opens both files of an index for the one writer. An `index.db` that came from a checkpoint has no
+ * `local.db` beside it: nothing is staged then, and the log goes on behind the checkpoint's record.
+ */
+export const openDatabases = (directory: string): Databases => {
+  const isNew = !existsSync(localPath(directory));
+  const index = open(indexPath(directory), INDEX_SCHEMA, INDEX_SCHEMA_VERSION);
+  const local = open(localPath(directory), LOCAL_SCHEMA, LOCAL_SCHEMA_VERSION);
+  if (isNew) setState(local, { applied_seq: stateOf(index, 'applied_seq') });
+  return { index, local };
+};
+
+/** A connection that only reads; sees whatever the writer has committed. */
+export const openForReading = (path: string): Db => {
+  const db = new Database(path, { readonly: true, fileMustExist: true });
+  db.pragma(`cache_size = -${CACHE_KIB}`);
+  return db;
+};
+
+/** Record up to which a database has everything. */
+export const appliedSeqOf = (db: Db): Seq => stateOf(db, 'applied_seq');

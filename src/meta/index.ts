@@ -1,0 +1,287 @@
+/**
+ * The index of a mounted volume: memory over SQLite in front of the log. The log is what makes a
+ * change last; the index writer follows behind. Whatever is not in memory is in SQLite.
+ */
+import { rmSync } from 'node:fs';
+import { ByteWriter } from '../base/bytes.ts';
+import type { Clock } from '../base/clock.ts';
+import { TuskError } from '../base/errors.ts';
+import {
+  type FrameId,
+  type Ino,
+  type LogAddr,
+  type Name,
+  nameToText,
+  type PackNo,
+  ROOT_INO,
+  type Seq,
+} from '../base/ids.ts';
+import type { Log } from '../log/log.ts';
+import { addrOf } from '../log/record.ts';
+import { IndexChange } from './change.ts';
+import { commitPack } from './commit-pack.ts';
+import { Memory } from './memory.ts';
+import type { Queries } from './queries.ts';
+import { Reclaimer } from './reclaim.ts';
+import type {
+  Change,
+  Dentry,
+  Extent,
+  FramePlace,
+  Index,
+  IndexSnapshot,
+  IndexTotals,
+  Inode,
+  PackCommit,
+  PackRow,
+} from './types.ts';
+import type { WriterHost } from './writer-host.ts';
+
+/** Orphans removed a record. */
+const ORPHANS_SLICE = 200;
+
+/** Figures of the index for metrics. */
+export interface IndexMetrics {
+  /** Records not yet applied by the index writer, and things pinned in memory by them. */
+  lagRecords: number;
+  pinned: number;
+  /** Log segments in use, and those taken before they were filled with zeros. */
+  segments: number;
+  coldSegments: number;
+}
+
+/** The parts that `openIndex` has put together. */
+export interface IndexParts {
+  log: Log;
+  queries: Queries;
+  writer: WriterHost;
+  clock: Clock;
+  durable: Seq;
+}
+
+/** The index as the front thread uses it. */
+export class MetaIndex implements Index {
+  readonly log: Log;
+  readonly memory: Memory;
+  readonly scratch = new ByteWriter(64 * 1024);
+  nextIno: Ino;
+  nextCookie: number;
+  inodes: number;
+  readonly #queries: Queries;
+  readonly #writer: WriterHost;
+  readonly #clock: Clock;
+  readonly #reclaimer: Reclaimer;
+  #appliedSeq: Seq;
+  #fatal: Error | undefined;
+  #onFatal: ((error: Error) => void) | undefined;
+
+  constructor({ log, queries, writer, clock, durable }: IndexParts) {
+    this.log = log;
+    this.#queries = queries;
+    this.#writer = writer;
+    this.#clock = clock;
+    this.memory = new Memory(queries, (addr, bytes) =>
+      log.segments.account(addr, bytes, clock.nowMs()),
+    );
+    this.nextIno = queries.state('next_ino');
+    this.nextCookie = queries.state('next_cookie');
+    this.inodes = queries.state('inodes');
+    this.memory.contentBytes = queries.state('content_bytes');
+    this.memory.stagedFiles = queries.stagedFiles();
+    this.#appliedSeq = log.lastSeq;
+    for (const { slot, bytes } of queries.liveBytes()) {
+      log.segments.account(addrOf(slot, 0), bytes, clock.nowMs());
+      this.memory.stagedBytes += bytes;
+    }
+    this.#reclaimer = new Reclaimer(this, queries, writer, durable);
+    this.#listen();
+  }
+
+  inode(ino: Ino): Inode | undefined {
+    return this.memory.inodes.get(ino) ?? undefined;
+  }
+
+  lookup(parent: Ino, name: Name): Dentry | undefined {
+    return this.memory.name(parent, name) ?? undefined;
+  }
+
+  list(parent: Ino, cookie: number, limit: number): Dentry[] {
+    return this.memory.list(parent, cookie, limit);
+  }
+
+  isEmpty(directory: Ino): boolean {
+    return this.memory.list(directory, 0, 1).length === 0;
+  }
+
+  xattr(ino: Ino, name: Name): Buffer | undefined {
+    return this.memory.xattrs.get(ino)?.get(name);
+  }
+
+  xattrNames(ino: Ino): Name[] {
+    return [...(this.memory.xattrs.get(ino)?.keys() ?? [])];
+  }
+
+  symlink(ino: Ino): Buffer | undefined {
+    return this.memory.symlinks.get(ino)?.bytes;
+  }
+
+  extents(ino: Ino, offset: number, length: number): Extent[] {
+    return this.memory.extents(ino).within(offset, offset + length);
+  }
+
+  seek(ino: Ino, offset: number, what: 'data' | 'hole'): number {
+    return this.memory.extents(ino).seek(offset, what);
+  }
+
+  frame(frame: FrameId): FramePlace | undefined {
+    return this.memory.frames.get(frame) ?? undefined;
+  }
+
+  pack(pack: PackNo): PackRow | undefined {
+    return this.memory.packs.get(pack) ?? undefined;
+  }
+
+  stagedBytes(addr: LogAddr, length: number): Buffer {
+    return this.log.segments.bytes(addr, length);
+  }
+
+  pathOf(ino: Ino): string {
+    const parts: string[] = [];
+    for (let at = ino; at !== ROOT_INO; ) {
+      const dentry = this.memory.nameOf(at);
+      if (dentry === undefined || parts.length > 4096) return `inode ${ino}`;
+      parts.unshift(nameToText(dentry.name));
+      at = dentry.parent;
+    }
+    return `/${parts.join('/')}`;
+  }
+
+  change(): Change {
+    return new IndexChange(this);
+  }
+
+  nowMs(): number {
+    return this.#clock.nowMs();
+  }
+
+  async sync(): Promise<void> {
+    this.#throwIfFatal();
+    await this.log.sync();
+  }
+
+  async snapshot(directory: string): Promise<IndexSnapshot> {
+    const release = this.#reclaimer.pin();
+    try {
+      await this.sync();
+      // `apply` for this record was posted when it was synced; nothing newer can be before the copy.
+      const seq = this.log.syncedSeq;
+      await this.#writer.copy(directory);
+      return {
+        directory,
+        seq,
+        release: async () => {
+          rmSync(directory, { recursive: true, force: true });
+          release();
+        },
+      };
+    } catch (error) {
+      rmSync(directory, { recursive: true, force: true });
+      release();
+      throw error;
+    }
+  }
+
+  async commitPack(pack: PackCommit): Promise<{ applied: number; superseded: number }> {
+    this.#throwIfFatal();
+    const result = await commitPack(this, pack);
+    await this.sync();
+    this.#reclaimer.soon();
+    return result;
+  }
+
+  removeOrphans(): void {
+    const orphans = this.#queries.orphans();
+    for (let i = 0; i < orphans.length; i += ORPHANS_SLICE) {
+      const change = this.change();
+      for (const ino of orphans.slice(i, i + ORPHANS_SLICE)) {
+        if (this.inode(ino)?.nlink === 0) change.removeInode(ino);
+      }
+      if (change.commit(true) < 0) return;
+    }
+  }
+
+  totals(): IndexTotals {
+    const { stagedBytes, stagedFiles, contentBytes } = this.memory;
+    let oldestStagedMs = 0;
+    for (const segment of this.log.segments.used) {
+      if (segment.liveBytes > 0 && (oldestStagedMs === 0 || segment.oldestMs < oldestStagedMs))
+        oldestStagedMs = segment.oldestMs;
+    }
+    return { inodes: this.inodes, stagedBytes, stagedFiles, oldestStagedMs, contentBytes };
+  }
+
+  /** Figures for the metrics page. */
+  metrics(): IndexMetrics {
+    return {
+      lagRecords: this.log.lastSeq - this.#appliedSeq,
+      pinned: this.memory.pinnedCount,
+      segments: this.log.segments.usedCount,
+      coldSegments: this.log.segments.coldTakes,
+    };
+  }
+
+  logIsIdle(): boolean {
+    return this.#reclaimer.isIdle();
+  }
+
+  async reclaim(): Promise<void> {
+    this.#throwIfFatal();
+    await this.#reclaimer.everything();
+  }
+
+  onFatal(listener: (error: Error) => void): void {
+    this.#onFatal = listener;
+    if (this.#fatal !== undefined) listener(this.#fatal);
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.#reclaimer.stop();
+      await this.log.sync();
+      await this.#writer.close();
+    } finally {
+      this.#queries.close();
+      await this.log.close();
+    }
+  }
+
+  /** Ends without syncing, applying or cleaning up, as a crash would; for tests. */
+  async crash(): Promise<void> {
+    await this.#reclaimer.stop();
+    await this.#writer.kill();
+    this.#queries.close();
+    await this.log.abandon();
+  }
+
+  #listen(): void {
+    const failed = (error: Error): void => {
+      if (this.#fatal !== undefined) return;
+      this.#fatal = error;
+      this.#onFatal?.(error);
+    };
+    this.log.listen(seq => this.#writer.apply(seq), failed);
+    this.#writer.listen({
+      applied: seq => {
+        this.#appliedSeq = seq;
+        this.memory.applied(seq);
+      },
+      durable: seq => this.#reclaimer.durable(seq),
+      fatal: failed,
+    });
+  }
+
+  #throwIfFatal(): void {
+    if (this.#fatal === undefined) return;
+    throw new TuskError('io', this.#fatal.message, { cause: this.#fatal, kind: 'permanent' });
+  }
+}

@@ -1,0 +1,162 @@
+/**
+ * The tree in memory: layers over SQLite for inodes, names, attributes, extents, frames and packs.
+ * Applies the mutations of committed records; keeps the counts of live bytes in the log right.
+ */
+import type { FrameId, Ino, LogAddr, Name, PackNo, Seq } from '../base/ids.ts';
+import { ExtentMap } from './extent-map.ts';
+import { Layer } from './layer.ts';
+import { CLEARS_FRAMES, CLEARS_STAGED, type InodeRow } from './mutation.ts';
+import type { Queries } from './queries.ts';
+import type { Dentry, Extent, FramePlace, PackRow } from './types.ts';
+
+/** Bounds of the caches, in entries (of names, values and extents). */
+const CACHED_MAX = 100_000;
+const CACHED_EXTENTS_MAX = 500_000;
+const CACHED_FRAMES_MAX = 20_000;
+
+/** A symbolic link's target, boxed so that layers hold objects. */
+interface Target {
+  readonly bytes: Buffer;
+}
+
+/** Names of one directory that records changed and SQLite may not have. */
+type Pins = Map<Name, Dentry | null>;
+
+/** What the memory tells its owner about log bytes. */
+export type Account = (addr: LogAddr, bytes: number) => void;
+
+/** All layers. */
+export class Memory {
+  readonly #queries: Queries;
+  readonly #account: Account;
+  readonly inodes: Layer<Ino, InodeRow>;
+  readonly xattrs: Layer<Ino, Map<Name, Buffer>>;
+  readonly symlinks: Layer<Ino, Target>;
+  readonly extentMaps: Layer<Ino, ExtentMap>;
+  readonly frames: Layer<FrameId, FramePlace>;
+  readonly packs: Layer<PackNo, PackRow>;
+  readonly #names: Layer<string, Dentry>;
+  /** Pinned names by directory, for listings; the same as what `#names` pins. */
+  readonly #pins = new Map<Ino, Pins>();
+  stagedFiles = 0;
+  stagedBytes = 0;
+  contentBytes = 0;
+
+  constructor(queries: Queries, account: Account) {
+    this.#queries = queries;
+    this.#account = account;
+    this.inodes = new Layer(CACHED_MAX, ino => queries.inode(ino));
+    this.xattrs = new Layer(CACHED_MAX, ino => queries.xattrs(ino));
+    this.symlinks = new Layer(CACHED_MAX / 10, ino => {
+      const bytes = queries.symlink(ino);
+      return bytes === null ? null : { bytes };
+    });
+    this.extentMaps = new Layer(
+      CACHED_EXTENTS_MAX,
+      ino => ExtentMap.of(queries.extents(ino)),
+      map => map.count + 4,
+    );
+    this.frames = new Layer(CACHED_FRAMES_MAX, id => queries.frame(id));
+    this.packs = new Layer(CACHED_FRAMES_MAX / 10, id => queries.pack(id));
+    this.#names = new Layer(CACHED_MAX, key => {
+      const slash = key.indexOf('/');
+      return queries.dentry(Number(key.slice(0, slash)), key.slice(slash + 1));
+    });
+  }
+
+  /** Things that wait for the index writer. */
+  get pinnedCount(): number {
+    const layers = [this.inodes, this.#names, this.xattrs, this.symlinks, this.extentMaps];
+    return layers.reduce((sum, layer) => sum + layer.pinnedCount, 0);
+  }
+
+  name(parent: Ino, name: Name): Dentry | null {
+    return this.#names.get(`${parent}/${name}`);
+  }
+
+  setName(parent: Ino, name: Name, dentry: Dentry | null, seq: Seq): void {
+    this.#names.set(`${parent}/${name}`, dentry, seq);
+    let pins = this.#pins.get(parent);
+    if (pins === undefined) this.#pins.set(parent, (pins = new Map()));
+    // A name that comes back takes a new cookie: the map stays in cookie order.
+    pins.delete(name);
+    pins.set(name, dentry);
+  }
+
+  /** Names of a directory behind `cookie`, in cookie order, at most `limit`. */
+  list(parent: Ino, cookie: number, limit: number): Dentry[] {
+    const pins = this.#pins.get(parent);
+    const listed: Dentry[] = [];
+    for (const dentry of this.#queries.list(parent, cookie)) {
+      if (pins?.has(dentry.name)) continue;
+      listed.push(dentry);
+      if (listed.length >= limit) break;
+    }
+    if (pins === undefined) return listed;
+    // Cookies only grow: what is pinned and stands before the last listed name must be merged in.
+    for (const dentry of pins.values())
+      if (dentry !== null && dentry.cookie > cookie) listed.push(dentry);
+    return listed.sort((a, b) => a.cookie - b.cookie).slice(0, limit);
+  }
+
+  /** A name of the inode, if it has one. */
+  nameOf(ino: Ino): Dentry | undefined {
+    for (const pins of this.#pins.values())
+      for (const dentry of pins.values()) if (dentry?.ino === ino) return dentry;
+    return this.#queries.names(ino).find(d => !this.#pins.get(d.parent)?.has(d.name));
+  }
+
+  extents(ino: Ino): ExtentMap {
+    return this.extentMaps.get(ino) ?? new ExtentMap();
+  }
+
+  /** Replaces a range of a file; returns what it held (CLEARS_*). */
+  place(ino: Ino, from: number, to: number, put: readonly Extent[], seq: Seq): number {
+    const map = this.extents(ino);
+    const stagedBefore = map.stagedBytes;
+    const bytesBefore = map.bytes;
+    // New references first: a segment must not look dead while its bytes only move within a file.
+    for (const extent of put) if (extent.addr >= 0) this.#account(extent.addr, extent.length);
+    let clears = 0;
+    for (const old of map.replace(from, to, put)) {
+      clears |= old.addr >= 0 ? CLEARS_STAGED : CLEARS_FRAMES;
+      if (old.addr >= 0) this.#account(old.addr, -old.length);
+    }
+    this.#countStaged(stagedBefore, map.stagedBytes);
+    this.contentBytes += map.bytes - bytesBefore;
+    this.extentMaps.set(ino, map, seq);
+    return clears;
+  }
+
+  /** Forgets all that belongs to an inode; returns what its extents held (CLEARS_*). */
+  remove(ino: Ino, seq: Seq): number {
+    const clears = this.place(ino, 0, Number.MAX_SAFE_INTEGER, [], seq);
+    this.inodes.set(ino, null, seq);
+    this.xattrs.set(ino, null, seq);
+    this.symlinks.set(ino, null, seq);
+    return clears;
+  }
+
+  /** SQLite has everything up to `seq`. */
+  applied(seq: Seq): void {
+    this.inodes.applied(seq);
+    this.xattrs.applied(seq);
+    this.symlinks.applied(seq);
+    this.extentMaps.applied(seq);
+    this.frames.applied(seq);
+    this.packs.applied(seq);
+    this.#names.applied(seq, key => {
+      const slash = key.indexOf('/');
+      const parent = Number(key.slice(0, slash));
+      const pins = this.#pins.get(parent);
+      pins?.delete(key.slice(slash + 1));
+      if (pins?.size === 0) this.#pins.delete(parent);
+    });
+  }
+
+  #countStaged(before: number, after: number): void {
+    this.stagedBytes += after - before;
+    if (before === 0 && after > 0) this.stagedFiles++;
+    if (before > 0 && after === 0) this.stagedFiles--;
+  }
+}

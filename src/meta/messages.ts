@@ -1,0 +1,33 @@
+/** What the front and the index writer say to each other; bytes go through the log, never through here. */
+import type { Seq } from '../base/ids.ts';
+import type { LogPosition } from '../log/record.ts';
+
+/** How the writer is started. */
+export interface WriterSettings {
+  directory: string;
+  logDirectory: string;
+  /** Owner of the root directory, should there be none yet. */
+  uid: number;
+  gid: number;
+  nowMs: number;
+  /** Records a transaction, at most. */
+  batchRecords: number;
+}
+
+/** Front to writer. Requests with an `id` are answered. */
+export type ToWriter =
+  | { type: 'apply'; seq: Seq }
+  | { type: 'checkpoint'; id: number }
+  | { type: 'copy'; id: number; directory: string }
+  | { type: 'close'; id: number };
+
+/** Writer to front. */
+export type FromWriter =
+  /** Everything in the log is applied; `end` is where it ended. */
+  | { type: 'ready'; end: LogPosition; durable: Seq }
+  | { type: 'applied'; seq: Seq }
+  /** SQLite survives power loss with everything up to here. */
+  | { type: 'durable'; seq: Seq }
+  | { type: 'done'; id: number }
+  | { type: 'failed'; id: number; message: string }
+  | { type: 'fatal'; message: string };

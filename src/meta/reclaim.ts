@@ -1,0 +1,165 @@
+/**
+ * Gives log segments back. A segment is dead when SQLite durably has every record in it, no extent
+ * points into it, and no snapshot may still read it. Half-dead segments are emptied by writing
+ * their live bytes anew as ordinary records, so that the log stays within twice its live bytes
+ * and a segment or so.
+ */
+
+import { messageOf } from '../base/errors.ts';
+import type { Seq } from '../base/ids.ts';
+import { log as logger } from '../base/log.ts';
+import type { Segment } from '../log/segments.ts';
+import { type ChangeHost, IndexChange } from './change.ts';
+import { Kind } from './mutation.ts';
+import type { Queries, StagedRow } from './queries.ts';
+import type { WriterHost } from './writer-host.ts';
+
+/** Dead bytes beyond the live ones that are let be. */
+const SLACK_BYTES = 64 * 1024 * 1024;
+/** Bytes moved a turn of the event loop. */
+const MOVE_BYTES = 1024 * 1024;
+const LOOK_EVERY_MS = 2000;
+
+const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve));
+
+/** The one that frees segments. */
+export class Reclaimer {
+  readonly #host: ChangeHost;
+  readonly #queries: Queries;
+  readonly #writer: WriterHost;
+  #durable: Seq;
+  /** Highest slot at the time of each pin. */
+  readonly #pins = new Map<symbol, number>();
+  #running: Promise<void> = Promise.resolve();
+  #timer: NodeJS.Timeout;
+  #stopped = false;
+
+  constructor(host: ChangeHost, queries: Queries, writer: WriterHost, durable: Seq) {
+    this.#host = host;
+    this.#queries = queries;
+    this.#writer = writer;
+    this.#durable = durable;
+    this.#timer = setInterval(() => this.soon(), LOOK_EVERY_MS).unref();
+  }
+
+  /** Keeps every segment of now until the returned function is called. */
+  pin(): () => void {
+    const key = Symbol('pin');
+    this.#pins.set(key, this.#host.log.head?.slot ?? 0);
+    return () => {
+      if (this.#pins.delete(key)) this.soon();
+    };
+  }
+
+  /** SQLite durably has everything up to `seq`. */
+  durable(seq: Seq): void {
+    this.#durable = Math.max(this.#durable, seq);
+  }
+
+  /** No record is needed any more: everything is in SQLite for good, nothing staged, nothing pinned. */
+  isIdle(): boolean {
+    const { log, memory } = this.#host;
+    return this.#durable >= log.lastSeq && memory.stagedBytes === 0 && this.#pins.size === 0;
+  }
+
+  /** Frees what is dead and moves what stands in the way, in the background. */
+  soon(): void {
+    this.#queue(() => this.#pass(false)).catch(error =>
+      logger('log').warn({ error: messageOf(error) }, 'log segments could not be reclaimed'),
+    );
+  }
+
+  /** Frees everything that is dead now, the current segment included, and leaves no bytes of it on disk. */
+  everything(): Promise<void> {
+    return this.#queue(async () => {
+      const { log } = this.#host;
+      await log.sync();
+      await this.#writer.checkpoint();
+      if (!log.headIsEmpty && this.#pins.size === 0) {
+        log.roll(true);
+        await log.sealed();
+      }
+      await this.#pass(true);
+      log.segments.wipeSpares();
+      await log.segments.syncNames(true);
+    });
+  }
+
+  /** Ends the background work. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearInterval(this.#timer);
+    await this.#running.catch(() => {});
+  }
+
+  #queue(work: () => Promise<void>): Promise<void> {
+    this.#running = this.#running.catch(() => {}).then(() => (this.#stopped ? undefined : work()));
+    return this.#running;
+  }
+
+  async #pass(wipe: boolean): Promise<void> {
+    this.#freeDead(wipe);
+    const full = this.#victim();
+    if (full === undefined) return;
+    await this.#empty(full);
+    this.#freeDead(wipe);
+  }
+
+  #isFree(segment: Segment): boolean {
+    const { log } = this.#host;
+    if (segment === log.head || segment.liveBytes > 0 || segment.lastSeq > this.#durable)
+      return false;
+    for (const slot of this.#pins.values()) if (segment.slot <= slot) return false;
+    return true;
+  }
+
+  #freeDead(wipe: boolean): void {
+    const { segments } = this.#host.log;
+    for (const segment of [...segments.used])
+      if (this.#isFree(segment)) segments.free(segment, wipe);
+  }
+
+  /** The segment whose emptying gains most, if the log is larger than it may be. */
+  #victim(): Segment | undefined {
+    const { log, memory } = this.#host;
+    const usedBytes = log.segments.usedCount * log.segments.segmentBytes;
+    if (this.#pins.size > 0 || usedBytes <= 2 * memory.stagedBytes + SLACK_BYTES) return undefined;
+    let best: Segment | undefined;
+    for (const segment of log.segments.used) {
+      if (segment === log.head || segment.lastSeq > this.#durable || segment.liveBytes === 0)
+        continue;
+      if (best === undefined || segment.liveBytes < best.liveBytes) best = segment;
+    }
+    return best !== undefined && best.liveBytes < log.segments.segmentBytes / 2 ? best : undefined;
+  }
+
+  /** Writes a segment's live bytes anew at the head of the log. */
+  async #empty(segment: Segment): Promise<void> {
+    let moved = 0;
+    for (const row of this.#queries.inSegment(segment.slot)) {
+      for (let done = 0; done < row.length; done += MOVE_BYTES) {
+        const length = Math.min(MOVE_BYTES, row.length - done);
+        if (this.#stopped || !this.#move(row, done, length)) return;
+        moved += length;
+        if (moved >= MOVE_BYTES) {
+          moved = 0;
+          await turn();
+        }
+      }
+    }
+  }
+
+  /** Moves what the file still shows of a part of a staged range; false if the disk is full. */
+  #move(row: StagedRow, from: number, length: number): boolean {
+    const { memory, log } = this.#host;
+    const start = row.offset + from;
+    if (memory.inodes.get(row.ino) === null) return true;
+    for (const extent of memory.extents(row.ino).within(start, start + length)) {
+      if (extent.addr !== row.addr + (extent.offset - row.offset)) continue;
+      const change = new IndexChange(this.#host);
+      change.stage(row.ino, extent.offset, log.segments.bytes(extent.addr, extent.length));
+      if (change.commit() < 0) return false;
+    }
+    return true;
+  }
+}

@@ -1,0 +1,119 @@
+/** The front's side of the index writer: starts the thread, tells it what is synced, hears what is applied. */
+import { Worker } from 'node:worker_threads';
+import { TuskError } from '../base/errors.ts';
+import type { Seq } from '../base/ids.ts';
+import { workerUrl } from '../base/worker.ts';
+import type { LogPosition } from '../log/record.ts';
+import type { FromWriter, ToWriter, WriterSettings } from './messages.ts';
+
+/** What the front does about the writer's progress. */
+export interface WriterEvents {
+  applied(seq: Seq): void;
+  durable(seq: Seq): void;
+  fatal(error: Error): void;
+}
+
+interface Waiting {
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+/** A running index writer. */
+export class WriterHost {
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, Waiting>();
+  #nextId = 1;
+  #events: WriterEvents | undefined;
+  #failure: Error | undefined;
+  /** Set once the log is replayed. */
+  readonly ready: Promise<{ end: LogPosition; durable: Seq }>;
+
+  constructor(settings: WriterSettings) {
+    this.#worker = new Worker(workerUrl(import.meta.url, './writer'), { workerData: settings });
+    this.ready = new Promise((resolve, reject) => {
+      this.#worker.on('message', (message: FromWriter) => {
+        if (message.type === 'ready') resolve(message);
+        else this.#hear(message, reject);
+      });
+      this.#worker.on('error', error => this.#fail(error, reject));
+      this.#worker.on('exit', () => this.#fail(new Error('it ended'), reject));
+    });
+  }
+
+  listen(events: WriterEvents): void {
+    this.#events = events;
+  }
+
+  /** Records up to `seq` are synced: apply them. */
+  apply(seq: Seq): void {
+    this.#worker.postMessage({ type: 'apply', seq } satisfies ToWriter);
+  }
+
+  /** Makes SQLite durable with all that was applied. */
+  checkpoint(): Promise<void> {
+    return this.#ask(id => ({ type: 'checkpoint', id }));
+  }
+
+  /** Copies both databases, as of everything that `apply` named before this call. */
+  copy(directory: string): Promise<void> {
+    return this.#ask(id => ({ type: 'copy', id, directory }));
+  }
+
+  /** Applies what was named, checkpoints and ends the thread. */
+  async close(): Promise<void> {
+    this.#worker.removeAllListeners('exit');
+    const ended = new Promise(resolve => this.#worker.once('exit', resolve));
+    await this.#ask(id => ({ type: 'close', id })).finally(() => this.#worker.terminate());
+    await ended;
+  }
+
+  /** Ends the thread at once, as a crash would. */
+  async kill(): Promise<void> {
+    this.#worker.removeAllListeners('exit');
+    await this.#worker.terminate();
+  }
+
+  #ask(make: (id: number) => ToWriter): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#worker.postMessage(make(id));
+    });
+  }
+
+  #hear(message: Exclude<FromWriter, { type: 'ready' }>, reject: (error: Error) => void): void {
+    switch (message.type) {
+      case 'applied':
+        return this.#events?.applied(message.seq);
+      case 'durable':
+        return this.#events?.durable(message.seq);
+      case 'fatal':
+        return this.#fail(new Error(message.message), reject);
+      case 'done':
+        this.#waiting.get(message.id)?.resolve();
+        this.#waiting.delete(message.id);
+        return;
+      case 'failed':
+        this.#waiting
+          .get(message.id)
+          ?.reject(new TuskError('io', `the index could not be written: ${message.message}`));
+        this.#waiting.delete(message.id);
+        return;
+    }
+  }
+
+  #fail(cause: Error, reject: (error: Error) => void): void {
+    if (this.#failure !== undefined) return;
+    const error = new TuskError(
+      'io',
+      `the index writer failed: ${cause.message}; everything answered is safe in the log: check the disk, then mount again`,
+      { cause, kind: 'permanent' },
+    );
+    this.#failure = error;
+    reject(error);
+    for (const waiting of this.#waiting.values()) waiting.reject(error);
+    this.#waiting.clear();
+    this.#events?.fatal(error);
+  }
+}

@@ -1,0 +1,236 @@
+/**
+ * The index writer: a worker thread and the only writer of SQLite. It reads the log's files behind
+ * the front, applies what is synced in bounded transactions, and starts checkpoints. Messages are
+ * handled one after the other, so a copy holds exactly what was asked to be applied before it.
+ */
+import { constants, copyFileSync, mkdirSync } from 'node:fs';
+import { parentPort, workerData } from 'node:worker_threads';
+import { messageOf, systemCode } from '../base/errors.ts';
+import { failpoint } from '../base/failpoints.ts';
+import { ROOT_INO, type Seq } from '../base/ids.ts';
+import { log } from '../base/log.ts';
+import { LogReader } from '../log/reader.ts';
+import { Applier } from './apply.ts';
+import {
+  type Databases,
+  type Db,
+  indexPath,
+  localPath,
+  openDatabases,
+  setState,
+} from './database.ts';
+import type { FromWriter, ToWriter, WriterSettings } from './messages.ts';
+
+/** Records applied after which a checkpoint starts: bounds SQLite's own write-ahead logs. */
+const CHECKPOINT_RECORDS = 20_000;
+/** A checkpoint also starts after this much rest. */
+const REST_MS = 2000;
+const RETRY_FIRST_MS = 50;
+const RETRY_MAX_MS = 5000;
+/** Errors other than a full disk are taken for lasting after this many attempts. */
+const ATTEMPTS_MAX = 8;
+
+const settings = workerData as WriterSettings;
+const port = parentPort!;
+const say = (message: FromWriter): void => port.postMessage(message);
+
+const pause = (ms: number): void => {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+};
+
+/** A full disk ends by itself, sooner or later. */
+const isDiskFull = (error: unknown): boolean =>
+  ['SQLITE_FULL', 'ENOSPC', 'EDQUOT'].includes(systemCode(error) ?? '');
+
+/** Does `work` until it succeeds: a full disk is waited out, other errors for a while. */
+const retrying = <T>(what: string, work: () => T): T => {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return work();
+    } catch (error) {
+      const corrupt = /SQLITE_(CORRUPT|NOTADB)/.test(systemCode(error) ?? '');
+      log('meta').warn({ what, attempt, error: messageOf(error) }, 'index write failed');
+      if (corrupt || error instanceof RangeError || (!isDiskFull(error) && attempt >= ATTEMPTS_MAX))
+        throw error;
+      pause(Math.min(RETRY_FIRST_MS * 2 ** attempt, RETRY_MAX_MS));
+    }
+  }
+};
+
+/** The root directory of a new volume. */
+const makeRoot = ({ index }: Databases): void => {
+  if (index.prepare('SELECT 1 FROM inode LIMIT 1').get() !== undefined) return;
+  const seconds = Math.floor(settings.nowMs / 1000);
+  const ns = (settings.nowMs % 1000) * 1_000_000;
+  index.transaction(() => {
+    index
+      .prepare(
+        `INSERT INTO inode(ino, mode, nlink, uid, gid, rdev, size, bytes, atime, atime_ns, mtime, mtime_ns,
+           ctime, ctime_ns, btime, btime_ns, parent) VALUES(?, ?, 2, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      )
+      .run(
+        ...[ROOT_INO, 0o040755, settings.uid, settings.gid],
+        ...[seconds, ns, seconds, ns, seconds, ns, seconds, ns, ROOT_INO],
+      );
+    setState(index, { next_ino: ROOT_INO + 1, next_cookie: 1, inodes: 1, content_bytes: 0 });
+  })();
+};
+
+/** Opens the databases and brings them up to the end of the log. */
+class Writer {
+  readonly #dbs: Databases;
+  readonly #applier: Applier;
+  #reader: LogReader;
+  #durable: Seq = 0;
+  #checkpointedAt: Seq = 0;
+  #rest: NodeJS.Timeout | undefined;
+
+  constructor() {
+    this.#dbs = openDatabases(settings.directory);
+    makeRoot(this.#dbs);
+    this.#applier = new Applier(this.#dbs);
+    this.#reader = new LogReader(settings.logDirectory, this.#applier.appliedSeq);
+  }
+
+  /** Verifies what the log holds, makes it durable, applies it. */
+  async replay(): Promise<void> {
+    const firstSlot = this.#reader.position.slot;
+    while (this.#reader.next(true) !== undefined);
+    const end = this.#reader.position;
+    if (end.slot > 0) await this.#reader.sync(Math.max(firstSlot, 1));
+    this.#reader.close();
+    this.#reader = new LogReader(settings.logDirectory, this.#applier.appliedSeq);
+    this.#applyUpTo(end.seq);
+    this.#checkpoint();
+    say({ type: 'ready', end, durable: this.#durable });
+  }
+
+  handle(message: ToWriter): void {
+    clearTimeout(this.#rest);
+    switch (message.type) {
+      case 'apply':
+        this.#applyUpTo(message.seq);
+        this.#rest = setTimeout(() => this.#guarded(() => this.#checkpoint()), REST_MS);
+        return;
+      case 'checkpoint':
+        return this.#answer(message.id, () => this.#checkpoint());
+      case 'copy':
+        return this.#answer(message.id, () => this.#copy(message.directory));
+      case 'close':
+        this.#answer(message.id, () => this.#close());
+        port.close();
+        return;
+    }
+  }
+
+  guardedHandle(message: ToWriter): void {
+    this.#guarded(() => this.handle(message));
+  }
+
+  #guarded(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      say({ type: 'fatal', message: messageOf(error) });
+    }
+  }
+
+  #answer(id: number, work: () => void): void {
+    try {
+      work();
+      say({ type: 'done', id });
+    } catch (error) {
+      say({ type: 'failed', id, message: messageOf(error) });
+    }
+  }
+
+  #applyUpTo(target: Seq): void {
+    while (this.#applier.appliedSeq < target) {
+      retrying('apply', () => this.#applyBatch(target));
+      say({ type: 'applied', seq: this.#applier.appliedSeq });
+      if (this.#applier.appliedSeq - this.#checkpointedAt > CHECKPOINT_RECORDS) this.#checkpoint();
+    }
+  }
+
+  #applyBatch(target: Seq): void {
+    const from = this.#applier.appliedSeq;
+    if (this.#reader.position.seq !== from) {
+      this.#reader.close();
+      this.#reader = new LogReader(settings.logDirectory, from);
+    }
+    const upTo = Math.min(target, from + settings.batchRecords);
+    this.#applier.begin();
+    try {
+      while (this.#reader.position.seq < upTo) {
+        const record = this.#reader.next(false);
+        if (record === undefined)
+          throw new RangeError(
+            `log record ${this.#reader.position.seq + 1} of ${target} is missing`,
+          );
+        this.#applier.record(record);
+      }
+      failpoint('meta.apply');
+      this.#applier.commit(upTo);
+    } catch (error) {
+      this.#applier.rollback();
+      throw error;
+    }
+  }
+
+  /** Brings both database files up to date and makes them durable, as far as readers let it. */
+  #checkpoint(): void {
+    const seq = this.#applier.appliedSeq;
+    this.#checkpointedAt = seq;
+    const whole = retrying('checkpoint', () =>
+      [this.#dbs.local, this.#dbs.index].map(db => checkpointed(db, 'PASSIVE')).every(Boolean),
+    );
+    if (!whole || seq <= this.#durable) return;
+    this.#durable = seq;
+    say({ type: 'durable', seq });
+  }
+
+  #copy(directory: string): void {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    for (const [db, path] of [
+      [this.#dbs.index, indexPath],
+      [this.#dbs.local, localPath],
+    ] as const) {
+      retrying('copy', () => {
+        if (!checkpointed(db, 'TRUNCATE')) throw new Error('a reader is in the way');
+        copyFileSync(path(settings.directory), path(directory), constants.COPYFILE_FICLONE);
+      });
+    }
+    this.#checkpoint();
+  }
+
+  #close(): void {
+    clearTimeout(this.#rest);
+    this.#checkpoint();
+    this.#reader.close();
+    this.#dbs.index.close();
+    this.#dbs.local.close();
+  }
+}
+
+/** Runs a checkpoint; true if the database file then holds everything. */
+const checkpointed = (db: Db, mode: 'PASSIVE' | 'TRUNCATE'): boolean => {
+  const [row] = db.pragma(`wal_checkpoint(${mode})`) as {
+    busy: number;
+    log: number;
+    checkpointed: number;
+  }[];
+  return row!.busy === 0 && row!.log === row!.checkpointed;
+};
+
+const main = async (): Promise<void> => {
+  try {
+    const writer = new Writer();
+    await writer.replay();
+    port.on('message', (message: ToWriter) => writer.guardedHandle(message));
+  } catch (error) {
+    say({ type: 'fatal', message: messageOf(error) });
+    port.close();
+  }
+};
+
+await main();
