@@ -56,7 +56,7 @@ export class Content {
   readonly #frames: LRUCache<FrameId, Buffer>;
   readonly #opening = new Map<FrameId, Promise<Buffer>>();
   readonly #closing = new AbortController();
-  #settling = false;
+  #settling: Promise<void> | undefined;
 
   private constructor(parts: ContentParts, cache: SliverCache) {
     this.#parts = parts;
@@ -125,6 +125,7 @@ export class Content {
   async close(): Promise<void> {
     this.#closing.abort(new TuskError('aborted', 'the volume is being closed'));
     await Promise.allSettled(this.#opening.values());
+    await this.#settling;
     await this.#cache.close();
   }
 
@@ -179,9 +180,7 @@ export class Content {
 
   #settleSoon(): void {
     this.counters.bytesEvicted = this.#cache.bytesEvicted;
-    if (this.#settling) return;
-    this.#settling = true;
-    this.#parts.clock
+    this.#settling ??= this.#parts.clock
       .sleep(SETTLE_MS, this.#closing.signal)
       .then(() => this.#cache.shrink())
       .then(() => this.#cache.settle())
@@ -190,7 +189,7 @@ export class Content {
           log('content').warn({ error: messageOf(error) }, 'the cache could not be put in order');
       })
       .finally(() => {
-        this.#settling = false;
+        this.#settling = undefined;
       });
   }
 }

@@ -34,6 +34,8 @@ export class PackFile {
   bytes = 0;
   /** When each sliver was last used, in the cache's own count. */
   readonly stamps: Uint32Array;
+  /** Judgements of wrong bytes, one after the other. */
+  judging: Promise<void> = Promise.resolve();
   /** Readings under way; a file that is held is not removed. */
   holders = 0;
   /** The file is gone from the cache: ask the cache again. */
@@ -50,6 +52,7 @@ export class PackFile {
   readonly #retired: Promise<FileHandle>[] = [];
   #unsaved = false;
   #saving: Promise<void> = Promise.resolve();
+  #emptying: Promise<void> = Promise.resolve();
   #handle: Promise<FileHandle> | undefined;
   #users = 0;
 
@@ -115,25 +118,41 @@ export class PackFile {
   }
 
   /** Leaves the shared file to its other name and starts again with an empty one. */
-  async detach(): Promise<void> {
+  detach(): Promise<void> {
     this.forgetAll();
     this.#retire();
-    await rm(this.path, { force: true });
-    await this.#make();
+    return this.#emptied(async () => {
+      await rm(this.path, { force: true });
+      await this.#make();
+    });
   }
 
-  /** Gives slivers up: their bits, then their bytes. Returns the bytes freed. */
+  /** Gives slivers up: their bits at once, then their bytes. Resolves to the bytes freed. */
   async empty(slivers: readonly number[]): Promise<number> {
+    const going = slivers.filter(i => this.has(i));
     let freed = 0;
-    for (const i of slivers) {
-      if (!this.has(i)) continue;
+    for (const i of going) {
       this.#bits[i >> 3]! &= ~(1 << (i & 7));
       freed += this.sliverBytes(i);
     }
     this.bytes -= freed;
-    await this.save(true);
-    await this.use(async handle => this.#punch(handle, slivers));
+    await this.#emptied(async () => {
+      await this.save(true);
+      await this.use(async handle => this.#punch(handle, going));
+    });
     return freed;
+  }
+
+  /** Resolves when nothing is being emptied: before that, bytes written anew could be punched. */
+  get writable(): Promise<void> {
+    return this.#emptying;
+  }
+
+  /** One after the other; a failure is the caller's alone. */
+  #emptied(work: () => Promise<void>): Promise<void> {
+    const run = this.#emptying.then(work);
+    this.#emptying = run.catch(() => {});
+    return run;
   }
 
   /** Somebody removed the file under us: nothing is here. Returns the bytes lost. */

@@ -71,23 +71,27 @@ export class Reader {
     const { cache } = this.#parts;
     const file = await cache.acquire(pack);
     try {
-      const [first, last] = file.sliversOf(offset, length);
-      const slivers: number[] = [];
-      for (let i = first; i <= last; i++) {
-        await this.#fetches
-          .get(file)
-          ?.get(i)
-          ?.catch(() => {});
-        if (file.arrivedAt[i]! > asOf) continue;
-        slivers.push(i);
-        file.distrusted.add(i);
-      }
-      if (slivers.length === 0) return;
-      if (await file.isShared()) await file.detach();
-      else await file.empty(slivers);
+      const judged = file.judging.then(() => this.#judge(file, offset, length, asOf));
+      file.judging = judged.catch(() => {});
+      await judged;
     } finally {
       cache.release(file);
     }
+  }
+
+  async #judge(file: PackFile, offset: number, length: number, asOf: number): Promise<void> {
+    const [first, last] = file.sliversOf(offset, length);
+    for (let i = first; i <= last; i++)
+      await this.#fetches
+        .get(file)
+        ?.get(i)
+        ?.catch(() => {}); // its reader hears of the failure
+    const wrong: number[] = [];
+    for (let i = first; i <= last; i++) if (file.arrivedAt[i]! <= asOf) wrong.push(i);
+    for (const i of wrong) file.distrusted.add(i);
+    if (!wrong.some(i => file.has(i))) return;
+    if (await file.isShared()) await file.detach();
+    else await file.empty(wrong);
   }
 
   /** Waits until slivers first … last are in the file. */
@@ -136,6 +140,7 @@ export class Reader {
       timeoutMs: limits.fetchTimeoutMs,
     };
     try {
+      await file.writable;
       await cache.filling(bytes, () =>
         this.#withDeadline(request.blobId, slivers, signal => source.fetch(request, signal)),
       );

@@ -1,0 +1,307 @@
+/** Content over a real directory and a source that misbehaves: bytes are right, or a clean error comes. */
+import { randomBytes } from 'node:crypto';
+import {
+  linkSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { systemClock } from '../../src/base/clock.ts';
+import { TuskError } from '../../src/base/errors.ts';
+import { Content } from '../../src/content/content.ts';
+import type { ContentLimits } from '../../src/content/types.ts';
+import type { FramePlace } from '../../src/meta/types.ts';
+import { native } from '../../src/native.ts';
+import {
+  type Fault,
+  frameKey,
+  IDENTITY_KEY,
+  LocalSource,
+  type SealedPack,
+  sealPack,
+} from '../support/packs.ts';
+
+const LIMITS: ContentLimits = {
+  memoryBytes: 1 << 20,
+  cacheBytes: 64 << 20,
+  freeBytesMin: 0,
+  readAheadBytes: 0,
+  fetchTimeoutMs: 500,
+};
+
+let directory: string;
+let source: LocalSource;
+const running: Content[] = [];
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'D-content-'));
+  source = new LocalSource();
+});
+afterEach(async () => {
+  for (const content of running.splice(0)) await content.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const openContent = async (limits: Partial<ContentLimits> = {}): Promise<Content> => {
+  const content = await Content.open({
+    cacheDirectory: directory,
+    source,
+    packOf: pack => [...source.packs.values()].find(known => known.row.pack === pack)?.row,
+    frameKey,
+    identityKey: IDENTITY_KEY,
+    clock: systemClock,
+    limits: { ...LIMITS, ...limits },
+  });
+  running.push(content);
+  return content;
+};
+
+const plainsOf = (sizes: number[]) => sizes.map(size => randomBytes(size));
+const pathOf = (pack: SealedPack) => join(directory, `${pack.row.packId.toString('hex')}.pack`);
+const whole = (content: Content, frame: FramePlace) => content.read(frame, 0, frame.plainBytes);
+/** Compared at once: element by element takes seconds. */
+const expectSame = (bytes: Buffer, expected: Buffer | undefined): void =>
+  expect(expected !== undefined && bytes.equals(expected)).toBe(true);
+const allocatedBytes = () =>
+  readdirSync(directory)
+    .filter(name => name.endsWith('.pack'))
+    .reduce((sum, name) => sum + statSync(join(directory, name)).blocks * 512, 0);
+
+test('a frame is fetched once, opened once, and then served at once', async () => {
+  const plains = plainsOf([5000, 300_000]);
+  const pack = source.add(await sealPack(1, plains));
+  const content = await openContent();
+  const readings = await Promise.all([0, 1, 2, 3].map(() => whole(content, pack.frames[1]!)));
+  for (const bytes of readings) expectSame(bytes, plains[1]);
+  expect(source.requests).toHaveLength(1);
+  const again = content.read(pack.frames[1]!, 1000, 10);
+  expect(again).toEqual(plains[1]!.subarray(1000, 1010));
+  // The first frame stands before the second: only slivers that were not there are fetched.
+  expectSame(await whole(content, pack.frames[0]!), plains[0]);
+  const fetched = source.requests.flatMap(request => request.slivers);
+  expect(new Set(fetched).size).toBe(fetched.length);
+});
+
+test('small files near each other share slivers', async () => {
+  const plains = plainsOf(Array.from({ length: 200 }, () => 4096));
+  const pack = source.add(await sealPack(1, plains, 10));
+  const content = await openContent();
+  for (const frame of pack.frames.slice(0, 40))
+    expectSame(await whole(content, frame), plains[frame.slot]);
+  expect(content.counters.sliversFetched).toBeLessThanOrEqual(3);
+});
+
+test('the cache survives a restart', async () => {
+  const pack = source.add(await sealPack(1, plainsOf([100_000, 100_000])));
+  const first = await openContent();
+  await whole(first, pack.frames[0]!);
+  const bytes = first.bytes();
+  await first.close();
+  const second = await openContent();
+  expect(second.bytes()).toBe(bytes);
+  await whole(second, pack.frames[0]!);
+  expect(second.counters.sliversFetched).toBe(0);
+});
+
+test('a pack file without a map is complete; one of the wrong size is thrown away', async () => {
+  const plains = plainsOf([100_000]);
+  const [good, short] = [
+    source.add(await sealPack(1, plains)),
+    source.add(await sealPack(2, plains)),
+  ];
+  const content = await openContent();
+  writeFileSync(pathOf(good), good.bytes);
+  writeFileSync(pathOf(short), short.bytes.subarray(0, 5000));
+  await content.adopt(good.row);
+  expectSame(await whole(content, good.frames[0]!), plains[0]);
+  expect(source.requests).toHaveLength(0);
+  expectSame(await whole(content, short.frames[0]!), plains[0]);
+  expect(source.requests).toHaveLength(1);
+});
+
+test('a damaged map or file is thrown away at the next start, and the bytes come anew', async () => {
+  const plains = plainsOf([100_000]);
+  const packs = [1, 2, 3].map(n => sealPack(n, plains));
+  const [torn, short, flipped] = (await Promise.all(packs)).map(pack => source.add(pack));
+  const first = await openContent();
+  for (const pack of [torn, short, flipped]) await whole(first, pack!.frames[0]!);
+  await first.close();
+  const map = pathOf(torn!).replace('.pack', '.map');
+  const bytes = readFileSync(map);
+  bytes[bytes.length - 6]! ^= 1;
+  writeFileSync(map, bytes);
+  truncateSync(pathOf(short!), 1000);
+  writeFileSync(pathOf(flipped!), Buffer.alloc(flipped!.bytes.length));
+  const second = await openContent();
+  for (const pack of [torn, short, flipped])
+    expectSame(await whole(second, pack!.frames[0]!), plains[0]);
+  expect(second.counters.tagFailures).toBe(1);
+  expect(source.requests.at(-1)!.verify).toBe(true);
+});
+
+test('a pack file that a flush still names is never punched', async () => {
+  const plains = plainsOf([100_000, 100_000]);
+  const pack = source.add(await sealPack(1, plains));
+  const other = join(directory, 'of-the-flush');
+  const bad = Buffer.from(pack.bytes);
+  bad.fill(0, 150_000, 160_000);
+  writeFileSync(other, bad);
+  linkSync(other, pathOf(pack));
+  const content = await openContent();
+  expectSame(await whole(content, pack.frames[0]!), plains[0]);
+  await content.drop();
+  expectSame(readFileSync(other), bad);
+  expectSame(await whole(content, pack.frames[1]!), plains[1]);
+  expect(content.counters.tagFailures).toBe(1);
+  expectSame(readFileSync(other), bad);
+});
+
+test('wrong bytes are fetched again with proof, once; what stays wrong is called unverified', async () => {
+  const plains = plainsOf([50_000]);
+  const pack = source.add(await sealPack(1, plains));
+  const content = await openContent({ memoryBytes: 1 });
+  for (const fault of ['corrupt', 'zeros', 'cut'] as const) {
+    await content.drop();
+    source.fault = () => fault;
+    source.requests.length = 0;
+    expectSame(await whole(content, pack.frames[0]!), plains[0]);
+    expect(source.requests.map(request => request.verify)).toEqual([false, true]);
+  }
+  source.liar = true;
+  source.fault = () => 'corrupt';
+  await content.drop();
+  await expect(whole(content, pack.frames[0]!)).rejects.toMatchObject({ code: 'unverified' });
+  source.fault = () => 'none';
+  expectSame(await whole(content, pack.frames[0]!), plains[0]);
+});
+
+test('a frame with another identity than the index names is not served', async () => {
+  const pack = source.add(await sealPack(1, plainsOf([1000])));
+  const content = await openContent();
+  const frame = { ...pack.frames[0]!, identity: Buffer.alloc(32) };
+  await expect(whole(content, frame)).rejects.toMatchObject({ code: 'unverified' });
+});
+
+test('a wait ends at its deadline, by an interrupt, and at close', async () => {
+  const pack = source.add(await sealPack(1, plainsOf([1000, 90_000, 1000])));
+  const content = await openContent({ fetchTimeoutMs: 30 });
+  source.fault = () => 'hang';
+  const interrupt = new AbortController();
+  const interrupted = content.read(pack.frames[2]!, 0, 10, { signal: interrupt.signal });
+  interrupt.abort();
+  await expect(interrupted).rejects.toMatchObject({ code: 'aborted' });
+  await expect(whole(content, pack.frames[0]!)).rejects.toMatchObject({ code: 'timeout' });
+  const pending = Promise.resolve(whole(content, pack.frames[1]!));
+  pending.catch(() => {});
+  await content.close();
+  await expect(pending).rejects.toMatchObject({ code: 'aborted' });
+});
+
+test('a reader that goes straight finds the next slivers under way; a random one fetches nothing more', async () => {
+  const plains = plainsOf(Array.from({ length: 60 }, () => 60_000));
+  const pack = source.add(await sealPack(1, plains));
+  const content = await openContent({ readAheadBytes: 1 << 20 });
+  const { primaryBytes } = native.blobShape(pack.row.size, pack.row.nShards);
+  for (const slot of [50, 10, 40, 20, 30]) await whole(content, pack.frames[slot]!);
+  expect(content.counters.bytesFetched).toBeLessThanOrEqual(5 * 2 * primaryBytes);
+  await content.drop();
+  const before = content.counters.sliverHits;
+  for (const frame of pack.frames) await whole(content, frame);
+  expect(content.counters.sliverHits - before).toBeGreaterThan(40);
+  expect(content.bytes()).toBe(pack.row.size);
+});
+
+test('the cache keeps within its limit, giving up what was used longest ago', async () => {
+  const plains = plainsOf(Array.from({ length: 20 }, () => 100_000));
+  const packs = await Promise.all([1, 2, 3].map(n => sealPack(n, plains)));
+  for (const pack of packs) source.add(pack);
+  const limits = { cacheBytes: 2_500_000, memoryBytes: 1 };
+  const content = await openContent(limits);
+  for (const pack of packs)
+    for (const frame of pack.frames) {
+      expectSame(await whole(content, frame), plains[frame.slot]);
+      expect(content.bytes()).toBeLessThanOrEqual(limits.cacheBytes);
+    }
+  expect(allocatedBytes()).toBeLessThan(limits.cacheBytes * 1.1);
+  source.requests.length = 0;
+  await whole(content, packs[2]!.frames.at(-1)!);
+  expect(source.requests).toHaveLength(0);
+  await content.drop();
+  expect(content.bytes()).toBe(0);
+  await content.close();
+  expect(readdirSync(directory)).toEqual([]);
+});
+
+test('whatever the source does, bytes are right or the error is clean', async () => {
+  const plains = plainsOf([3000, 70_000, 200_000, 10, 40_000, 120_000, 5000, 90_000]);
+  const packs = await Promise.all([1, 2].map(n => sealPack(n, plains)));
+  for (const pack of packs) source.add(pack);
+  const faults = fc.constantFrom<Fault>('none', 'none', 'corrupt', 'zeros', 'fail', 'slow', 'cut');
+  const reading = fc.record({
+    pack: fc.nat(1),
+    slot: fc.nat(7),
+    at: fc.nat(1000),
+    length: fc.nat(50_000),
+    together: fc.boolean(),
+  });
+  const plan = fc.array(fc.oneof(reading, fc.constant('drop'), fc.constant('restart')), {
+    maxLength: 12,
+  });
+  await fc.assert(
+    fc.asyncProperty(
+      plan,
+      fc.array(faults, { minLength: 1 }),
+      fc.boolean(),
+      async (steps, drawn, liar) => {
+        let fetches = 0;
+        source.fault = () => drawn[fetches++ % drawn.length]!;
+        source.liar = liar;
+        const limits = { cacheBytes: 600_000, memoryBytes: 150_000, readAheadBytes: 200_000 };
+        let content = await openContent(limits);
+        const pending: Promise<void>[] = [];
+        for (const step of steps) {
+          if (step === 'drop') await content.drop();
+          else if (step === 'restart') {
+            await Promise.all(pending);
+            await content.close();
+            content = await openContent(limits);
+          } else if (typeof step === 'object') {
+            const frame = packs[step.pack]!.frames[step.slot]!;
+            const at = Math.min(step.at, frame.plainBytes - 1);
+            const length = Math.min(step.length, frame.plainBytes - at);
+            const expected = plains[step.slot]!.subarray(at, at + length);
+            const judged = judge(content.read(frame, at, length), expected, liar);
+            pending.push(judged);
+            if (!step.together) await judged;
+          }
+        }
+        await Promise.all(pending);
+        await content.drop();
+        await content.close();
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+/** Right bytes; or a TuskError that the injected faults explain. */
+const judge = async (
+  reading: Buffer | Promise<Buffer>,
+  expected: Buffer,
+  liar: boolean,
+): Promise<void> => {
+  try {
+    expect((await reading).equals(expected)).toBe(true);
+  } catch (error) {
+    if (!(error instanceof TuskError)) throw error;
+    expect(liar ? ['too_few_shards', 'unverified'] : ['too_few_shards']).toContain(error.code);
+  }
+};
