@@ -1,0 +1,161 @@
+/**
+ * The snapshot's copy of the index, made into what the checkpoint says: staged ranges become
+ * extents in the packs of this flush. The live index takes the same step later, when the packs
+ * are certified; the copy never depends on that.
+ */
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import type { PackNo } from '../base/ids.ts';
+import { blobIdToBytes } from '../base/ids.ts';
+import type { FlushedRange } from '../meta/types.ts';
+import type { PackDraft, StoredPack } from './draft.ts';
+
+/** Tables of the tree: what a checkpoint is made for. */
+const TREE = ['inode', 'dentry', 'xattr', 'symlink', 'extent', 'snapshot'] as const;
+
+/** Opens a database file of a snapshot. */
+export const openSnapshot = (directory: string, name: 'index.db' | 'local.db') =>
+  new Database(join(directory, name), { fileMustExist: true });
+
+/** The index copy of one flush. */
+export class IndexCopy {
+  readonly path: string;
+  readonly db: Database.Database;
+
+  constructor(directory: string) {
+    this.path = join(directory, 'index.db');
+    this.db = openSnapshot(directory, 'index.db');
+    // One plain file: no write-ahead log beside it, and none of its marks in the header.
+    this.db.pragma('journal_mode = DELETE');
+    this.db.pragma('journal_mode = OFF');
+    this.db.pragma('synchronous = OFF');
+  }
+
+  /** Row number for the next pack. */
+  nextPack(): PackNo {
+    return ((this.db.prepare('SELECT max(id) FROM pack').pluck().get() as number | null) ?? 0) + 1;
+  }
+
+  /** Version of the tables. */
+  schema(): number {
+    return Number(this.db.prepare("SELECT value FROM state WHERE key = 'schema'").pluck().get());
+  }
+
+  /** True if the volume holds nothing but its root directory. */
+  isEmpty(): boolean {
+    return this.db.prepare('SELECT 1 FROM inode LIMIT 1 OFFSET 1').get() === undefined;
+  }
+
+  /** Does the tree say the same as in another copy? */
+  sameTree(otherPath: string): boolean {
+    this.db.prepare('ATTACH ? AS other').run(otherPath);
+    try {
+      return TREE.every(table => this.#sameTable(table));
+    } finally {
+      this.db.exec('DETACH other');
+    }
+  }
+
+  #sameTable(table: string): boolean {
+    const one = (sql: string) => this.db.prepare(sql).pluck().get();
+    const count = (schema: string) => one(`SELECT count(*) FROM ${schema}.${table}`);
+    if (count('main') !== count('other')) return false;
+    const columns = this.db.pragma(`main.table_info(${table})`) as { name: string; pk: number }[];
+    const keys = columns.filter(column => column.pk > 0).map(column => column.name);
+    const equal = columns.map(({ name }) => `a.${name} IS b.${name}`).join(' AND ');
+    return (
+      one(
+        `SELECT 1 FROM main.${table} a LEFT JOIN other.${table} b USING (${keys.join(', ')})
+         WHERE NOT (${equal}) LIMIT 1`,
+      ) === undefined
+    );
+  }
+
+  /** Enters a pack that has no blob ID yet, with its frames and the ranges they hold. */
+  enter(draft: PackDraft): void {
+    const { db } = this;
+    db.transaction(() => {
+      db.prepare('INSERT INTO pack VALUES (?, ?, ?, 0, 0, NULL, NULL, 0)').run(
+        draft.pack,
+        draft.packId,
+        draft.salt,
+      );
+      const frame = db.prepare('INSERT INTO frame VALUES (?, ?, ?, ?, ?, ?, ?, ?)');
+      for (const row of draft.frames)
+        frame.run(
+          row.frame,
+          row.identity,
+          row.pack,
+          row.slot,
+          row.offset,
+          row.sealedBytes,
+          row.plainBytes,
+          row.compression,
+        );
+      this.#extents(draft.ranges);
+    })();
+  }
+
+  /** Writes what is known of a pack once it is certified. */
+  name(pack: PackNo, stored: StoredPack): void {
+    const { size, nShards, objectId, endEpoch } = stored;
+    this.db
+      .prepare(
+        'UPDATE pack SET size = ?, n_shards = ?, blob_id = ?, object_id = ?, end_epoch = ? WHERE id = ?',
+      )
+      .run(size, nShards, blobIdToBytes(stored.blobId), objectId, endEpoch, pack);
+  }
+
+  #extents(ranges: readonly FlushedRange[]): void {
+    const insert = this.db.prepare('INSERT INTO extent VALUES (?, ?, ?, ?, ?)');
+    const put = (run: FlushedRange): void => {
+      insert.run(run.ino, run.offset, run.length, run.frame, run.at);
+    };
+    for (const range of ranges) if (range.addr < 0) this.#cut(range);
+    let run: FlushedRange | undefined;
+    for (const range of ranges) {
+      const continues =
+        run !== undefined &&
+        run.ino === range.ino &&
+        run.frame === range.frame &&
+        run.offset + run.length === range.offset &&
+        run.at + run.length === range.at;
+      if (continues) run = { ...run!, length: run!.length + range.length };
+      else {
+        if (run !== undefined) put(run);
+        run = range;
+      }
+    }
+    if (run !== undefined) put(run);
+  }
+
+  /** Takes a range out of the extents that show older frames there. */
+  #cut(range: FlushedRange): void {
+    const { ino } = range;
+    const [from, to] = [range.offset, range.offset + range.length];
+    const rows = this.db
+      .prepare(
+        `SELECT offset, length, frame, frame_offset AS at FROM extent
+         WHERE ino = ? AND offset < ? AND offset + length > ?
+         AND offset >= coalesce((SELECT max(offset) FROM extent WHERE ino = ? AND offset <= ?), 0)`,
+      )
+      .all(ino, to, from, ino, from) as {
+      offset: number;
+      length: number;
+      frame: number;
+      at: number;
+    }[];
+    const insert = this.db.prepare('INSERT INTO extent VALUES (?, ?, ?, ?, ?)');
+    for (const { offset, length, frame, at } of rows) {
+      this.db.prepare('DELETE FROM extent WHERE ino = ? AND offset = ?').run(ino, offset);
+      const end = offset + length;
+      if (offset < from) insert.run(ino, offset, from - offset, frame, at);
+      if (end > to) insert.run(ino, to, end - to, frame, at + to - offset);
+    }
+  }
+
+  /** Closes the file: from here on its bytes are the checkpoint. */
+  close(): void {
+    if (this.db.open) this.db.close();
+  }
+}

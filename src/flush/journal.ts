@@ -1,0 +1,135 @@
+/**
+ * The journal: one file of lines a pack, each fsynced before the step it announces or behind the
+ * step it proves. What each state has proved, and what a crash right after it leads to, is the
+ * table in JOURNAL.md.
+ */
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { replaceFile, syncDirectory } from '../base/files.ts';
+import type { BlobId, SuiId } from '../base/ids.ts';
+import type { SignedTx } from '../walrus/network.ts';
+
+/** One step of a pack. */
+export type JournalEntry =
+  | { state: 'chosen' }
+  | { state: 'sealed'; size: number; nShards: number }
+  | { state: 'encoded'; blobId: BlobId; rootHash: string }
+  | { state: 'register_signed'; tx: SignedTx }
+  | { state: 'register_failed'; error: string }
+  | { state: 'registered'; objectId: SuiId; endEpoch: number }
+  | { state: 'stored'; shards: number }
+  | { state: 'certify_signed'; tx: SignedTx }
+  | { state: 'certify_failed'; error: string }
+  | { state: 'certified' }
+  | { state: 'committed' };
+
+/** All that the journal says of one pack. */
+export interface PackState {
+  size: number;
+  nShards: number;
+  blobId: BlobId | undefined;
+  rootHash: Buffer;
+  /** A signed registration of which it is not known whether it was executed. */
+  registerTx: SignedTx | undefined;
+  objectId: SuiId | undefined;
+  endEpoch: number;
+  certifyTx: SignedTx | undefined;
+  certified: boolean;
+  committed: boolean;
+}
+
+const fresh = (): PackState => ({
+  size: 0,
+  nShards: 0,
+  blobId: undefined,
+  rootHash: Buffer.alloc(0),
+  registerTx: undefined,
+  objectId: undefined,
+  endEpoch: 0,
+  certifyTx: undefined,
+  certified: false,
+  committed: false,
+});
+
+const apply = (state: PackState, entry: JournalEntry): void => {
+  if (entry.state === 'sealed') Object.assign(state, { size: entry.size, nShards: entry.nShards });
+  else if (entry.state === 'encoded')
+    Object.assign(state, { blobId: entry.blobId, rootHash: Buffer.from(entry.rootHash, 'hex') });
+  else if (entry.state === 'register_signed') state.registerTx = entry.tx;
+  else if (entry.state === 'register_failed') state.registerTx = undefined;
+  else if (entry.state === 'registered')
+    Object.assign(state, { objectId: entry.objectId, endEpoch: entry.endEpoch });
+  else if (entry.state === 'certify_signed') state.certifyTx = entry.tx;
+  else if (entry.state === 'certify_failed') state.certifyTx = undefined;
+  else if (entry.state === 'certified') state.certified = true;
+  else if (entry.state === 'committed') state.committed = true;
+};
+
+/** Appends bytes to a file and fsyncs it (and its name, when it is new). */
+export const appendSynced = (directory: string, name: string, text: string): void => {
+  const path = join(directory, name);
+  const isNew = !existsSync(path);
+  const fd = openSync(path, 'a', 0o600);
+  try {
+    appendFileSync(fd, text);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  if (isNew) syncDirectory(directory);
+};
+
+/** Whole lines of a file; a torn last line was never answered and does not count. */
+export const wholeLines = (path: string): string[] =>
+  existsSync(path) ? readFileSync(path, 'utf8').split('\n').slice(0, -1) : [];
+
+/** The journal of one pack; `state` is what its lines add up to. */
+export class PackJournal {
+  readonly packId: string;
+  readonly state: PackState = fresh();
+  readonly #directory: string;
+
+  /** Opens (or will create at the first line) the journal of pack `packId` (hex). */
+  constructor(directory: string, packId: string) {
+    this.#directory = directory;
+    this.packId = packId;
+    for (const line of wholeLines(this.path('jsonl'))) apply(this.state, JSON.parse(line));
+  }
+
+  /** A file of this pack in the journal's directory. */
+  path(kind: 'jsonl' | 'draft' | 'metadata' | 'index.db'): string {
+    return join(this.#directory, `${this.packId}.${kind}`);
+  }
+
+  /** Makes a step durable. */
+  add(entry: JournalEntry): void {
+    appendSynced(this.#directory, `${this.packId}.jsonl`, `${JSON.stringify(entry)}\n`);
+    apply(this.state, entry);
+  }
+
+  /** Keeps bytes beside the lines, whole or not at all. */
+  keep(kind: 'draft' | 'metadata', bytes: string | Uint8Array): void {
+    replaceFile(this.path(kind), bytes);
+  }
+
+  /** Forgets the pack. The lines go last: without them nobody looks for the rest. */
+  remove(): void {
+    for (const kind of ['draft', 'metadata', 'index.db', 'jsonl'] as const)
+      rmSync(this.path(kind), { force: true });
+  }
+}
+
+/** Journals of all packs that are not done. */
+export const openJournals = (directory: string): PackJournal[] =>
+  readdirSync(directory)
+    .filter(name => name.endsWith('.jsonl') && name !== 'spent.jsonl')
+    .map(name => new PackJournal(directory, name.slice(0, -'.jsonl'.length)));
