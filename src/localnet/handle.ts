@@ -1,0 +1,53 @@
+/** A localnet for the time of a program or test: it ends with the process that started it. */
+import {
+  advanceEpoch,
+  faucet,
+  freePorts,
+  localnetStatus,
+  runLocalnet,
+  setPrices,
+  startNodes,
+  stopLocalnet,
+  stopNodes,
+} from './control.ts';
+import { type NetworkParameters, networkPaths, readNetwork } from './parameters.ts';
+import type { LocalnetStatus } from './status.ts';
+
+/** A running localnet in the hands of its starter. */
+export interface LocalnetHandle extends LocalnetStatus {
+  status(): Promise<LocalnetStatus>;
+  stopNode(...indices: number[]): Promise<void>;
+  startNode(...indices: number[]): Promise<void>;
+  /** FROST a unit. */
+  setPrice(storage: bigint, write: bigint): Promise<void>;
+  /** Returns the new epoch. */
+  advanceEpoch(by?: number): Promise<number>;
+  /** 1,000 WAL and 100 SUI. */
+  faucet(address: string): Promise<void>;
+  /** Directory of a node; the layout of its files is described in node/store.ts. */
+  nodeDirectory(index: number): string;
+  close(): Promise<void>;
+}
+
+/** Starts a localnet in `directory` on free ports (a directory that was used before keeps its own). */
+export const startLocalnet = async (
+  options: { directory: string } & Partial<NetworkParameters>,
+): Promise<LocalnetHandle> => {
+  const { directory, ...asked } = options;
+  const paths = networkPaths(directory);
+  if (asked.port === undefined && readNetwork(paths) === undefined) {
+    asked.port = await freePorts((asked.nodes ?? 13) + 1);
+  }
+  const { status } = await runLocalnet(directory, asked, true);
+  return {
+    ...status,
+    status: () => localnetStatus(directory),
+    stopNode: (...indices) => stopNodes(directory, indices),
+    startNode: (...indices) => startNodes(directory, indices),
+    setPrice: (storage, write) => setPrices(status.rpcUrl, storage, write),
+    advanceEpoch: async by => (await advanceEpoch(status.rpcUrl, by)).epoch,
+    faucet: async address => void (await faucet(status.rpcUrl, address)),
+    nodeDirectory: index => paths.node(index),
+    close: async () => void (await stopLocalnet(directory)),
+  };
+};

@@ -1,0 +1,136 @@
+/**
+ * A whole localnet as the daemon runs it: the ledger in this process, its storage nodes here or in
+ * processes of their own. Which nodes were told to stop is remembered over restarts.
+ */
+import { TuskError } from '../base/errors.ts';
+import { log } from '../base/log.ts';
+import { genesisNodes } from './genesis.ts';
+import { type LedgerHandle, startLedger } from './ledger/server.ts';
+import { type Members, membersApart, membersHere } from './members.ts';
+import { type NetworkFile, type NetworkPaths, writeNetwork } from './parameters.ts';
+import type { LocalnetStatus } from './status.ts';
+
+/** A running localnet. */
+export class Localnet {
+  readonly #paths: NetworkPaths;
+  readonly #ledger: LedgerHandle;
+  readonly #members: Members;
+  #network: NetworkFile;
+
+  private constructor(
+    paths: NetworkPaths,
+    network: NetworkFile,
+    ledger: LedgerHandle,
+    members: Members,
+  ) {
+    this.#paths = paths;
+    this.#network = network;
+    this.#ledger = ledger;
+    this.#members = members;
+  }
+
+  /** Starts the ledger, then every node that was not told to stop. */
+  static async start(paths: NetworkPaths, network: NetworkFile): Promise<Localnet> {
+    const ledger = await startLedger({
+      directory: paths.ledger,
+      port: network.port,
+      readLagMs: network.readLagMs,
+      genesis: {
+        nodes: genesisNodes(paths, network),
+        nShards: network.shards,
+        epochMs: network.epochMs,
+        registrationDelayMs: network.delayMs,
+      },
+    });
+    try {
+      const members = network.processes
+        ? membersApart(paths, ledger.url)
+        : await membersHere(paths, network, ledger.url);
+      const localnet = new Localnet(paths, network, ledger, members);
+      await localnet.#startNodes();
+      return localnet;
+    } catch (error) {
+      await ledger.close();
+      throw error;
+    }
+  }
+
+  /** Resolves when the ledger has ended, by whatever way. */
+  get ended(): Promise<void> {
+    return this.#ledger.stopped;
+  }
+
+  /** What `status` shows. */
+  status(): LocalnetStatus {
+    const { url, ledger } = this.#ledger;
+    const state = ledger.state();
+    const prices = ledger.prices();
+    return {
+      rpcUrl: url,
+      faucetUrl: `${url}/localnet/faucet`,
+      packageConfig: {
+        systemObjectId: state.systemObjectId,
+        stakingPoolId: state.stakingPoolId,
+      },
+      nodeScheme: this.#network.tls ? 'https' : 'http',
+      nShards: state.nShards,
+      epoch: state.epoch,
+      prices: { storage: String(prices.storage), write: String(prices.write) },
+      nodes: state.nodes.map(({ index, name, address, shards }) => ({
+        index,
+        name,
+        address,
+        shards,
+        state: this.#members.isUp(index) ? 'up' : 'stopped',
+      })),
+      pid: process.pid,
+      directory: this.#paths.root,
+    };
+  }
+
+  /** Starts nodes and remembers that they shall run. */
+  async startNodes(indices: readonly number[]): Promise<void> {
+    this.#check(indices);
+    await Promise.all(indices.map(index => this.#members.start(index)));
+    this.#remember(this.#network.stopped.filter(index => !indices.includes(index)));
+  }
+
+  /** Stops nodes and remembers that they shall stay so. */
+  async stopNodes(indices: readonly number[]): Promise<void> {
+    this.#check(indices);
+    await Promise.all(indices.map(index => this.#members.stop(index)));
+    this.#remember([...new Set([...this.#network.stopped, ...indices])].sort((a, b) => a - b));
+  }
+
+  /** Ends everything. */
+  async close(): Promise<void> {
+    await this.#members.close();
+    await this.#ledger.close();
+  }
+
+  async #startNodes(): Promise<void> {
+    const { nodes, stopped } = this.#network;
+    const wanted = Array.from({ length: nodes }, (_, i) => i).filter(i => !stopped.includes(i));
+    const results = await Promise.allSettled(wanted.map(index => this.#members.start(index)));
+    const failed = results.find(result => result.status === 'rejected');
+    if (failed === undefined) return;
+    await this.#members.close();
+    throw failed.reason;
+  }
+
+  #check(indices: readonly number[]): void {
+    const unknown = indices.find(index => !(index >= 0 && index < this.#network.nodes));
+    if (unknown !== undefined) {
+      throw new TuskError(
+        'not_found',
+        `there is no node ${unknown}: this localnet has nodes 0 to ${this.#network.nodes - 1}`,
+      );
+    }
+  }
+
+  #remember(stopped: number[]): void {
+    this.#network = { ...this.#network, stopped };
+    writeNetwork(this.#paths, this.#network);
+    log('localnet').info({ stopped }, 'nodes stopped');
+  }
+}

@@ -1,0 +1,29 @@
+/** What a localnet says of itself: the shape of `tuskfs localnet status --json`. */
+import type { Epoch, SuiId } from '../base/ids.ts';
+
+/** A storage node as others see it. */
+export interface NodeStatus {
+  readonly index: number;
+  readonly name: string;
+  /** 127.0.0.1:port */
+  readonly address: string;
+  readonly shards: readonly number[];
+  readonly state: 'up' | 'stopped';
+}
+
+/** A running localnet. */
+export interface LocalnetStatus {
+  /** Base URL of the ledger: Sui's gRPC-web, and the faucet. */
+  readonly rpcUrl: string;
+  readonly faucetUrl: string;
+  /** As the official SDK takes it. */
+  readonly packageConfig: { readonly systemObjectId: SuiId; readonly stakingPoolId: SuiId };
+  readonly nodeScheme: 'http' | 'https';
+  readonly nShards: number;
+  readonly epoch: Epoch;
+  /** FROST a unit (1 MiB): storage an epoch, and writing; decimal strings. */
+  readonly prices: { readonly storage: string; readonly write: string };
+  readonly nodes: readonly NodeStatus[];
+  readonly pid: number;
+  readonly directory: string;
+}
