@@ -48,6 +48,7 @@ export class Log {
   #unsyncedBytes = 0;
   #round: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #failed: Error | undefined;
   #onSynced: (seq: Seq) => void = () => {};
   #onFailed: (error: Error) => void = () => {};
 
@@ -137,6 +138,7 @@ export class Log {
   async sync(): Promise<void> {
     const target = this.#position.seq;
     while (this.#syncedSeq < target) {
+      if (this.#failed !== undefined) throw this.#failed;
       this.#round ??= this.#syncRound().finally(() => {
         this.#round = undefined;
       });
@@ -185,6 +187,7 @@ export class Log {
           'what was synced before is safe; check the disk, then mount again',
         { cause, kind: 'permanent' },
       );
+      this.#failed = error;
       this.#onFailed(error);
       throw error;
     }

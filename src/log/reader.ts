@@ -3,6 +3,7 @@
  * after a start (verifying) and to follow the running log (trusting what it was told is synced).
  */
 import { existsSync } from 'node:fs';
+import { TuskError } from '../base/errors.ts';
 import type { Seq } from '../base/ids.ts';
 import { native } from '../native.ts';
 import { segmentPath, slotsIn } from './place.ts';
@@ -25,12 +26,21 @@ export class LogReader {
   constructor(directory: string, applied: Seq) {
     this.#directory = directory;
     this.#at = { slot: 0, offset: 0, seq: applied, crc: 0 };
+    let newer = 0;
     for (const slot of slotsIn(directory).reverse()) {
       const first = readSegmentHeader(this.#map(slot).bytes, slot);
-      if (first === undefined || first.seq > applied) continue;
+      if (first === undefined) continue;
+      newer = first.seq;
+      if (first.seq > applied) continue;
       this.#at = first;
       break;
     }
+    if (newer > applied)
+      throw new TuskError(
+        'damaged',
+        `the log in ${directory} begins with record ${newer + 1}, but the index has records up to ${applied} only; ` +
+          'nothing was changed: put the index files and the log of the same moment back together',
+      );
     this.#skip(applied);
   }
 
@@ -73,8 +83,9 @@ export class LogReader {
       const found = readRecord(this.#map(this.#at.slot).bytes, this.#at, false);
       if (found !== undefined) this.#at = found.next;
       else if (!this.#advance()) {
-        this.#at = { slot: 0, offset: 0, seq: applied, crc: 0 };
-        return;
+        // What was applied needs no reading: the log goes on in a segment of its own.
+        const { slot } = this.#at;
+        this.#at = { slot, offset: this.#map(slot).bytes.length, seq: applied, crc: 0 };
       }
     }
   }

@@ -7,6 +7,7 @@
 import { closeSync, fsync, openSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { systemClock } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import type { LogAddr, Seq } from '../base/ids.ts';
 import { log } from '../base/log.ts';
@@ -19,6 +20,8 @@ const MAPPED_MAX = 256;
 /** Spares filled with zeros ahead of need: at least, and at most when writing is fast. */
 const AHEAD_MIN = 2;
 const AHEAD_MAX = 8;
+/** After a full disk the next attempt to complete the reserve waits this long. */
+const RETRY_MS = 200;
 
 /** A segment in use. */
 export interface Segment {
@@ -53,7 +56,8 @@ export class Segments {
   #filling: Promise<void> | undefined;
   #closed = false;
   #nextSlot: number;
-  #namesChanged = false;
+  #namesChanged = true;
+  #retryAtMs = 0;
   /** Segments that had to be used before they were filled with zeros. */
   coldTakes = 0;
 
@@ -92,7 +96,8 @@ export class Segments {
 
   /** True while the space kept back is whole: only then may ordinary changes grow the log. */
   get reserveIsWhole(): boolean {
-    if (this.#spares.length < this.#reserveCount) this.#topUpReserve();
+    if (this.#spares.length < this.#reserveCount && systemClock.monotonicMs() >= this.#retryAtMs)
+      this.#topUpReserve();
     return this.#spares.length >= this.#reserveCount;
   }
 
@@ -155,6 +160,11 @@ export class Segments {
     }
   }
 
+  /** When a segment was written last (ms since 1970), as its file says. */
+  writtenMs(slot: number): number {
+    return Math.floor(statSync(segmentPath(this.directory, slot)).mtimeMs);
+  }
+
   /** Removes a dead segment; its file may serve again unless `wipe`. */
   free(segment: Segment, wipe: boolean): void {
     this.#unmap(segment);
@@ -192,7 +202,10 @@ export class Segments {
     const path = this.#sparePath();
     this.#filling = native.segmentPrepare(path, this.segmentBytes).then(
       () => this.#filled(path),
-      error => log('log').warn({ error: messageOf(error) }, 'no log segment could be prepared'),
+      error => {
+        this.#filling = undefined;
+        log('log').warn({ error: messageOf(error) }, 'no log segment could be prepared');
+      },
     );
   }
 
@@ -226,6 +239,7 @@ export class Segments {
       native.segmentAllocate(path, this.segmentBytes);
     } catch (error) {
       log('log').warn({ error: messageOf(error) }, 'no log segment could be allocated');
+      this.#retryAtMs = systemClock.monotonicMs() + RETRY_MS;
       return false;
     }
     this.#spares.push({ path, warm: false, stale: false });
@@ -238,7 +252,10 @@ export class Segments {
 
   /** Turns a file that is no longer needed into a spare, if it is whole. */
   #discard(path: string, warm: boolean): void {
-    if (statSync(path).size !== this.segmentBytes) return rmSync(path);
+    if (statSync(path).size !== this.segmentBytes) {
+      rmSync(path);
+      return;
+    }
     const spare = this.#sparePath();
     renameSync(path, spare);
     this.#spares.push({ path: spare, warm, stale: true });

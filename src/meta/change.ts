@@ -80,8 +80,7 @@ export class IndexChange implements Change {
   }
 
   setDentry(parent: Ino, name: Name, ino: Ino, type: number): void {
-    const cookie = this.#host.nextCookie++;
-    this.#mutations.push({ kind: Kind.dentry, parent, name, ino, type, cookie });
+    this.#mutations.push({ kind: Kind.dentry, parent, name, ino, type, cookie: 0 });
   }
 
   removeDentry(parent: Ino, name: Name): void {
@@ -127,18 +126,14 @@ export class IndexChange implements Change {
     this.#mutations.push(mutation);
   }
 
-  /** Data that `placeData` mutations of `put` refer to. */
-  carry(data: Buffer): void {
-    this.#data = data;
-  }
-
   commit(reserve = false): number {
     const { log, scratch } = this.#host;
     const mutations = this.#mutations.flatMap(m => ('kind' in m ? [m] : this.#resolve(m)));
-    for (const m of mutations) if (m.kind === Kind.placeData) this.#touched.add(m.ino);
     for (const ino of this.#touched) if (!this.#rows.has(ino)) this.#rows.set(ino, this.#row(ino));
     scratch.reset().reserve(RECORD_HEADER_BYTES);
     const places = mutations.map(mutation => {
+      // Taken in the order of commits: what is pinned of a directory stays in cookie order.
+      if (mutation.kind === Kind.dentry) mutation.cookie = this.#host.nextCookie++;
       const at = scratch.at;
       encodeMutation(scratch, mutation);
       return { mutation, at };

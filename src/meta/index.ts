@@ -90,7 +90,7 @@ export class MetaIndex implements Index {
     this.memory.stagedFiles = queries.stagedFiles();
     this.#appliedSeq = log.lastSeq;
     for (const { slot, bytes } of queries.liveBytes()) {
-      log.segments.account(addrOf(slot, 0), bytes, clock.nowMs());
+      log.segments.account(addrOf(slot, 0), bytes, log.segments.writtenMs(slot));
       this.memory.stagedBytes += bytes;
     }
     this.#reclaimer = new Reclaimer(this, queries, writer, durable);

@@ -93,9 +93,12 @@ export class Memory {
       if (listed.length >= limit) break;
     }
     if (pins === undefined) return listed;
-    // Cookies only grow: what is pinned and stands before the last listed name must be merged in.
-    for (const dentry of pins.values())
-      if (dentry !== null && dentry.cookie > cookie) listed.push(dentry);
+    let more = limit;
+    for (const dentry of pins.values()) {
+      if (dentry === null || dentry.cookie <= cookie) continue;
+      listed.push(dentry);
+      if (--more === 0) break;
+    }
     return listed.sort((a, b) => a.cookie - b.cookie).slice(0, limit);
   }
 

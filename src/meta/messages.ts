@@ -12,6 +12,8 @@ export interface WriterSettings {
   nowMs: number;
   /** Records a transaction, at most. */
   batchRecords: number;
+  /** Becomes 1 when the index closes: no failed write is tried again then. */
+  ending: SharedArrayBuffer;
 }
 
 /** Front to writer. Requests with an `id` are answered. */

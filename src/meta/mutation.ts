@@ -125,7 +125,8 @@ export const encodeMutation = (to: ByteWriter, m: Mutation): void => {
   to.u8(m.kind);
   switch (m.kind) {
     case Kind.inode:
-      return encodeInode(to, m.row);
+      encodeInode(to, m.row);
+      return;
     case Kind.removeInode:
       to.u8(m.clears).u64(m.ino);
       return;
@@ -155,9 +156,11 @@ export const encodeMutation = (to: ByteWriter, m: Mutation): void => {
       to.u8(m.clears).u64(m.ino).u64(m.offset).u64(m.length).u64(m.dataAt);
       return;
     case Kind.frame:
-      return encodeFrame(to, m.place);
+      encodeFrame(to, m.place);
+      return;
     case Kind.pack:
-      return encodePack(to, m.row);
+      encodePack(to, m.row);
+      return;
   }
 };
 

@@ -5,12 +5,11 @@
  * and a segment or so.
  */
 
-import { messageOf } from '../base/errors.ts';
+import { messageOf, TuskError } from '../base/errors.ts';
 import type { Seq } from '../base/ids.ts';
 import { log as logger } from '../base/log.ts';
 import type { Segment } from '../log/segments.ts';
 import { type ChangeHost, IndexChange } from './change.ts';
-import { Kind } from './mutation.ts';
 import type { Queries, StagedRow } from './queries.ts';
 import type { WriterHost } from './writer-host.ts';
 
@@ -76,7 +75,11 @@ export class Reclaimer {
       await log.sync();
       await this.#writer.checkpoint();
       if (!log.headIsEmpty && this.#pins.size === 0) {
-        log.roll(true);
+        if (!log.roll(true))
+          throw new TuskError(
+            'disk_full',
+            'no space for a new log segment: free some space, then try again',
+          );
         await log.sealed();
       }
       await this.#pass(true);

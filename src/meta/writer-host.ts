@@ -22,14 +22,18 @@ interface Waiting {
 export class WriterHost {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
+  /** Wakes a writer that waits for room on the disk, so that closing never hangs. */
+  readonly #ending = new Int32Array(new SharedArrayBuffer(4));
   #nextId = 1;
   #events: WriterEvents | undefined;
   #failure: Error | undefined;
   /** Set once the log is replayed. */
   readonly ready: Promise<{ end: LogPosition; durable: Seq }>;
 
-  constructor(settings: WriterSettings) {
-    this.#worker = new Worker(workerUrl(import.meta.url, './writer'), { workerData: settings });
+  constructor(settings: Omit<WriterSettings, 'ending'>) {
+    this.#worker = new Worker(workerUrl(import.meta.url, './writer'), {
+      workerData: { ...settings, ending: this.#ending.buffer },
+    });
     this.ready = new Promise((resolve, reject) => {
       this.#worker.on('message', (message: FromWriter) => {
         if (message.type === 'ready') resolve(message);
@@ -62,6 +66,8 @@ export class WriterHost {
   /** Applies what was named, checkpoints and ends the thread. */
   async close(): Promise<void> {
     this.#worker.removeAllListeners('exit');
+    Atomics.store(this.#ending, 0, 1);
+    Atomics.notify(this.#ending, 0);
     const ended = new Promise(resolve => this.#worker.once('exit', resolve));
     await this.#ask(id => ({ type: 'close', id })).finally(() => this.#worker.terminate());
     await ended;
@@ -85,11 +91,14 @@ export class WriterHost {
   #hear(message: Exclude<FromWriter, { type: 'ready' }>, reject: (error: Error) => void): void {
     switch (message.type) {
       case 'applied':
-        return this.#events?.applied(message.seq);
+        this.#events?.applied(message.seq);
+        return;
       case 'durable':
-        return this.#events?.durable(message.seq);
+        this.#events?.durable(message.seq);
+        return;
       case 'fatal':
-        return this.#fail(new Error(message.message), reject);
+        this.#fail(new Error(message.message), reject);
+        return;
       case 'done':
         this.#waiting.get(message.id)?.resolve();
         this.#waiting.delete(message.id);

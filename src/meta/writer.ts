@@ -3,12 +3,13 @@
  * the front, applies what is synced in bounded transactions, and starts checkpoints. Messages are
  * handled one after the other, so a copy holds exactly what was asked to be applied before it.
  */
-import { constants, copyFileSync, mkdirSync } from 'node:fs';
+import { constants, copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
-import { messageOf, systemCode } from '../base/errors.ts';
+import { messageOf, systemCode, TuskError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoints.ts';
 import { ROOT_INO, type Seq } from '../base/ids.ts';
 import { log } from '../base/log.ts';
+import { slotsIn } from '../log/place.ts';
 import { LogReader } from '../log/reader.ts';
 import { Applier } from './apply.ts';
 import {
@@ -34,9 +35,13 @@ const settings = workerData as WriterSettings;
 const port = parentPort!;
 const say = (message: FromWriter): void => port.postMessage(message);
 
+const ending = new Int32Array(settings.ending);
+
+/** Waits, but not once the index is being closed. */
 const pause = (ms: number): void => {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+  Atomics.wait(ending, 0, 0, ms);
 };
+const isEnding = (): boolean => Atomics.load(ending, 0) === 1;
 
 /** A full disk ends by itself, sooner or later. */
 const isDiskFull = (error: unknown): boolean =>
@@ -50,7 +55,12 @@ const retrying = <T>(what: string, work: () => T): T => {
     } catch (error) {
       const corrupt = /SQLITE_(CORRUPT|NOTADB)/.test(systemCode(error) ?? '');
       log('meta').warn({ what, attempt, error: messageOf(error) }, 'index write failed');
-      if (corrupt || error instanceof RangeError || (!isDiskFull(error) && attempt >= ATTEMPTS_MAX))
+      if (
+        corrupt ||
+        error instanceof RangeError ||
+        isEnding() ||
+        (!isDiskFull(error) && attempt >= ATTEMPTS_MAX)
+      )
         throw error;
       pause(Math.min(RETRY_FIRST_MS * 2 ** attempt, RETRY_MAX_MS));
     }
@@ -86,6 +96,12 @@ class Writer {
   #rest: NodeJS.Timeout | undefined;
 
   constructor() {
+    if (!existsSync(localPath(settings.directory)) && slotsIn(settings.logDirectory).length > 0)
+      throw new TuskError(
+        'damaged',
+        `${settings.logDirectory} holds a log, but ${localPath(settings.directory)}, which says what of it is staged, is missing; ` +
+          'nothing was changed: put the file back, or move the log away to go on without what was staged',
+      );
     this.#dbs = openDatabases(settings.directory);
     makeRoot(this.#dbs);
     this.#applier = new Applier(this.#dbs);
@@ -105,7 +121,7 @@ class Writer {
     say({ type: 'ready', end, durable: this.#durable });
   }
 
-  handle(message: ToWriter): void {
+  #handle(message: ToWriter): void {
     clearTimeout(this.#rest);
     switch (message.type) {
       case 'apply':
@@ -113,9 +129,11 @@ class Writer {
         this.#rest = setTimeout(() => this.#guarded(() => this.#checkpoint()), REST_MS);
         return;
       case 'checkpoint':
-        return this.#answer(message.id, () => this.#checkpoint());
+        this.#answer(message.id, () => this.#checkpoint());
+        return;
       case 'copy':
-        return this.#answer(message.id, () => this.#copy(message.directory));
+        this.#answer(message.id, () => this.#copy(message.directory));
+        return;
       case 'close':
         this.#answer(message.id, () => this.#close());
         port.close();
@@ -123,8 +141,8 @@ class Writer {
     }
   }
 
-  guardedHandle(message: ToWriter): void {
-    this.#guarded(() => this.handle(message));
+  handle(message: ToWriter): void {
+    this.#guarded(() => this.#handle(message));
   }
 
   #guarded(work: () => void): void {
@@ -196,7 +214,7 @@ class Writer {
       [this.#dbs.local, localPath],
     ] as const) {
       retrying('copy', () => {
-        if (!checkpointed(db, 'TRUNCATE')) throw new Error('a reader is in the way');
+        if (!checkpointed(db, 'RESTART')) throw new Error('a reader is in the way');
         copyFileSync(path(settings.directory), path(directory), constants.COPYFILE_FICLONE);
       });
     }
@@ -213,7 +231,7 @@ class Writer {
 }
 
 /** Runs a checkpoint; true if the database file then holds everything. */
-const checkpointed = (db: Db, mode: 'PASSIVE' | 'TRUNCATE'): boolean => {
+const checkpointed = (db: Db, mode: 'PASSIVE' | 'RESTART'): boolean => {
   const [row] = db.pragma(`wal_checkpoint(${mode})`) as {
     busy: number;
     log: number;
@@ -226,7 +244,7 @@ const main = async (): Promise<void> => {
   try {
     const writer = new Writer();
     await writer.replay();
-    port.on('message', (message: ToWriter) => writer.guardedHandle(message));
+    port.on('message', (message: ToWriter) => writer.handle(message));
   } catch (error) {
     say({ type: 'fatal', message: messageOf(error) });
     port.close();
