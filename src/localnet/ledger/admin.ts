@@ -18,13 +18,12 @@ const FAUCET_SUI = 100_000_000_000n;
 /** Longest wait of one events call. */
 const WAIT_MS_MAX = 60_000;
 
-const amount = z.union([
-  z
-    .string()
-    .regex(/^\d{1,19}$/)
-    .transform(BigInt),
-  z.int().nonnegative().transform(BigInt),
-]);
+/** Amounts and prices: far below what 64 bits hold, however many coins are joined. */
+const AMOUNT_MAX = 10n ** 16n;
+const amount = z
+  .union([z.string().regex(/^\d{1,17}$/), z.int().nonnegative()])
+  .transform(BigInt)
+  .refine(value => value <= AMOUNT_MAX, `at most ${AMOUNT_MAX}`);
 const address = z.string().regex(/^0x[0-9a-fA-F]{1,64}$/);
 const FaucetBody = z.strictObject({
   address,

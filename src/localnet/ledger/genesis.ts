@@ -45,7 +45,7 @@ export const FIRST_EPOCH = 1;
 export const FIRST_SUI_EPOCH = 1000;
 /** Version of the contract's state, as in the current sources. */
 const CONTRACT_VERSION = 4n;
-/** Date of mainnet's pool parameters: shares held by every pool, WAL. */
+/** Part of the rewards that a node keeps, in hundredths of a percent; nobody stakes here. */
 const POOL_COMMISSION = 1000;
 
 /** Fresh ids of a network. */

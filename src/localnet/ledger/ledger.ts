@@ -34,6 +34,8 @@ import { type NetworkIds, typeNames } from './types.ts';
 import { balanceChanges, effectsToProto, timestamp, transactionToProto } from './wire.ts';
 
 const NOBODY = normalizeSuiAddress('0x0');
+/** Genesis is the first commit, and every read sees it. */
+const GENESIS_SEQ = 1;
 type Settings = { readonly nodes: readonly GenesisNode[]; readonly registrationDelayMs: number };
 
 /** What a ledger needs from outside. */
@@ -107,7 +109,8 @@ export class Ledger {
   /** Number of the newest commit that reads see. */
   readSeq(): number {
     const { clock, readLagMs } = this.#parts;
-    return readLagMs === 0 ? this.store.lastSeq() : this.store.seqAt(clock.nowMs() - readLagMs);
+    if (readLagMs === 0) return this.store.lastSeq();
+    return Math.max(GENESIS_SEQ, this.store.seqAt(clock.nowMs() - readLagMs));
   }
 
   /** The newest state. */
@@ -234,9 +237,10 @@ export class Ledger {
   async events(since: number, waitMs: number, signal: AbortSignal): Promise<LedgerEvent[]> {
     const deadlineMs = this.#parts.clock.monotonicMs() + waitMs;
     for (;;) {
+      if (signal.aborted) return [];
       const events = this.store.events(since, 1000);
       const leftMs = deadlineMs - this.#parts.clock.monotonicMs();
-      if (events.length > 0 || leftMs <= 0 || signal.aborted) return events;
+      if (events.length > 0 || leftMs <= 0) return events;
       await this.#nextCommit(leftMs, signal);
     }
   }

@@ -14,6 +14,7 @@ import { Coin } from './layouts.ts';
 import { balanceOf, type StoredObject, sealObject } from './objects.ts';
 import type { View } from './store.ts';
 import {
+  argumentsOf,
   type CallArg,
   type Command,
   checkGas,
@@ -33,20 +34,15 @@ export interface Simulation {
   readonly outcome: Outcome;
 }
 
-const uses = (command: Command, index: number): number[] => {
-  const at = (list: readonly { $kind: string; Input?: number }[]) =>
-    list.flatMap((argument, i) =>
-      argument.$kind === 'Input' && argument.Input === index ? i : [],
-    );
-  return command.$kind === 'MoveCall' ? at(command.MoveCall.arguments) : [];
-};
-
 /** Does any call take this input as `&mut` or by value? Other commands only take owned objects. */
 const isMutated = (machine: Machine, commands: readonly Command[], index: number): boolean =>
   commands.some(command => {
-    const places = uses(command, index);
-    if (command.$kind !== 'MoveCall' || places.length === 0) return false;
+    if (command.$kind !== 'MoveCall') return false;
     const call = command.MoveCall;
+    const places = call.arguments.flatMap((argument, place) =>
+      argument.$kind === 'Input' && argument.Input === index ? place : [],
+    );
+    if (places.length === 0) return false;
     try {
       const { parameters } = machine.packages.find(
         normalizeSuiAddress(call.package),
@@ -126,7 +122,8 @@ const completed = (machine: Machine, view: View, wire: GrpcTypes.Transaction): T
   };
 };
 
-const usesGasCoin = (tx: Transaction): boolean => JSON.stringify(tx.commands).includes('"GasCoin"');
+const usesGasCoin = (tx: Transaction): boolean =>
+  tx.commands.some(command => argumentsOf(command).some(({ $kind }) => $kind === 'GasCoin'));
 
 /** SUI coins of the payer that are no inputs, the largest first. */
 const candidates = (machine: Machine, view: View, tx: Transaction): StoredObject[] => {

@@ -19,6 +19,9 @@ import { Store } from './store.ts';
 
 const logger = log('ledger');
 
+/** Longest sleep that timers take without overflow (12 days). */
+const SLEEP_MS_MAX = 2 ** 30;
+
 /** How to start a ledger. */
 export interface LedgerOptions {
   /** Where ledger.db lies; made if missing. */
@@ -86,8 +89,9 @@ const runEpochs = (ledger: Ledger, clock: Clock): (() => void) => {
     for (;;) {
       const { epochMs, startedMs } = ledger.epochClock();
       if (epochMs === 0) return;
-      await clock.sleep(Math.max(0, startedMs + epochMs - clock.nowMs()), stopping.signal);
-      if (ledger.epochClock().startedMs === startedMs) ledger.advanceEpoch();
+      const leftMs = startedMs + epochMs - clock.nowMs();
+      if (leftMs <= 0) ledger.advanceEpoch();
+      else await clock.sleep(Math.min(leftMs, SLEEP_MS_MAX), stopping.signal);
     }
   };
   run().catch(error => {

@@ -101,11 +101,33 @@ export const encodeTransaction = (tx: Transaction): Uint8Array =>
 /** base58 digest of a transaction's bytes. */
 export const transactionDigest = (bytes: Uint8Array): string => digestOf('TransactionData', bytes);
 
+/** Commands that the interpreter knows. */
+const COMMANDS = new Set(['MoveCall', 'SplitCoins', 'MergeCoins', 'TransferObjects']);
+
+/** All arguments of a command, in order. */
+export const argumentsOf = (command: Command): readonly Argument[] => {
+  switch (command.$kind) {
+    case 'MoveCall':
+      return command.MoveCall.arguments;
+    case 'SplitCoins':
+      return [command.SplitCoins.coin, ...command.SplitCoins.amounts];
+    case 'MergeCoins':
+      return [command.MergeCoins.destination, ...command.MergeCoins.sources];
+    case 'TransferObjects':
+      return [...command.TransferObjects.objects, command.TransferObjects.address];
+    default:
+      return [];
+  }
+};
+
 /** Limits that hold for executed and simulated transactions alike. */
 export const checkLimits = (tx: Transaction): void => {
   if (tx.commands.length > LIMITS.commands)
     throw invalid(`${tx.commands.length} commands exceed the maximum of ${LIMITS.commands}`);
   if (tx.commands.length === 0) throw invalid('a transaction needs at least one command');
+  for (const command of tx.commands)
+    if (!COMMANDS.has(command.$kind))
+      throw invalid(`command ${command.$kind} is not supported by this ledger`);
   if (tx.inputs.length > LIMITS.inputs)
     throw invalid(`${tx.inputs.length} inputs exceed the maximum of ${LIMITS.inputs}`);
   for (const [index, input] of tx.inputs.entries()) {

@@ -3,12 +3,13 @@
  * value is gone, an object that nobody takes fails the transaction, a reference lives for one
  * command. Types are checked at every step; any misfit fails as Sui would fail it.
  */
+import { GrpcTypes } from '@mysten/sui/grpc';
 import { fromBase64, normalizeSuiAddress } from '@mysten/sui/utils';
 import { argumentError, ExecutionFailure } from '../errors.ts';
 import type { CoinData } from '../layouts.ts';
 import type { StoredObject } from '../objects.ts';
 import type { Argument, CallArg, Command, Transaction } from '../transaction.ts';
-import { canonicalType, coinTypeOf, isObjectType, isTransferable } from '../types.ts';
+import { canonicalType, coinTypeOf, isObjectType, isTransferable, SUI_TYPE } from '../types.ts';
 import type { MoveContext, MoveValue } from './context.ts';
 import { ANY_COIN, isCopyable, type Parameter, readPure } from './function.ts';
 import type { Packages } from './packages.ts';
@@ -125,13 +126,26 @@ export class Interpreter {
         'TYPE_ARITY_MISMATCH',
         `${call.module}::${call.function} takes ${target.typeParameters} type arguments, not ${call.typeArguments.length}`,
       );
-    const typeArgument = canonicalType(call.typeArguments[0] ?? '') ?? '';
+    const typeArgument = this.#coinType(call.typeArguments[0]);
     const args = target.parameters.map((parameter, index) => {
       const type =
         parameter.type === ANY_COIN ? ANY_COIN.replace('<T>', `<${typeArgument}>`) : parameter.type;
       return this.#argument(call.arguments[index]!, { ...parameter, type }, index);
     });
     return target.run(this.#context, args, typeArgument);
+  }
+
+  #coinType(text: string | undefined): string {
+    if (text === undefined) return '';
+    const type = canonicalType(text);
+    if (type === SUI_TYPE || type === this.#context.network.names.wal) return type;
+    throw new ExecutionFailure('TYPE_ARGUMENT_ERROR', `no coin type ${text} on this ledger`, {
+      oneofKind: 'typeArgumentError',
+      typeArgumentError: {
+        typeArgument: 0,
+        kind: GrpcTypes.TypeArgumentError_TypeArgumentErrorKind.TYPE_NOT_FOUND,
+      },
+    });
   }
 
   #splitCoins(coinArgument: Argument, amounts: readonly Argument[]): MoveValue[] {
