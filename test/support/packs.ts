@@ -63,7 +63,7 @@ export const sealPack = async (
 };
 
 /** What happens to one fetched sliver. */
-export type Fault = 'none' | 'corrupt' | 'zeros' | 'fail' | 'hang' | 'slow' | 'cut';
+export type Fault = 'none' | 'corrupt' | 'zeros' | 'fail' | 'hang' | 'slow' | 'half' | 'cut';
 
 /** Slivers of known packs, written into the cache file as the network side does. */
 export class LocalSource implements SliverSource {
@@ -97,6 +97,7 @@ export class LocalSource implements SliverSource {
         if (fault === 'corrupt' && lies)
           for (let i = 0; i < data.length; i += 512) data[i]! ^= 0x40;
         if (fault === 'zeros' && lies) data.fill(0);
+        if (fault === 'half' && lies) data.fill(0, primaryBytes / 2);
         if (fault === 'cut' && lies) await file.truncate(at);
         else await file.write(data, 0, data.length, at);
       }
