@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SuiGrpcClient } from '@mysten/sui/grpc';
 import { Ed25519Keypair } from '@mysten/sui/keypairs/ed25519';
+import type { Transaction } from '@mysten/sui/transactions';
+import { fromBase64 } from '@mysten/sui/utils';
 import { WalrusClient } from '@mysten/walrus';
 import { seededRandom } from '../../src/base/random.ts';
 import type { GenesisNode } from '../../src/localnet/feed.ts';
@@ -106,4 +108,73 @@ export const certify = (ledger: TestLedger, signers: number[], message: Buffer) 
     signers.map(i => native.blsSign(ledger.nodes[i]!.secret, message)),
   );
   return { signers, serializedMessage: message, signature };
+};
+
+/** Builds (through the ledger's own resolver) and signs a transaction. */
+export const sign = async (
+  handle: LedgerHandle,
+  keypair: Ed25519Keypair,
+  transaction: Transaction,
+): Promise<Signed> => {
+  transaction.setSenderIfNotSet(keypair.toSuiAddress());
+  const signed = await transaction.sign({ client: clientsOf(handle).sui, signer: keypair });
+  return { bytes: fromBase64(signed.bytes), signature: signed.signature };
+};
+/** Signed bytes. */
+export interface Signed {
+  bytes: Uint8Array;
+  signature: string;
+}
+
+/** Executes over gRPC-web; rejects when the ledger refuses. */
+export const execute = async (handle: LedgerHandle, { bytes, signature }: Signed) => {
+  const result = await clientsOf(handle).sui.core.executeTransaction({
+    transaction: bytes,
+    signatures: [signature],
+    include: { effects: true, balanceChanges: true },
+  });
+  return (result.Transaction ?? result.FailedTransaction)!;
+};
+
+/** A transaction that registers a blob of `size` bytes of `fill` for `epochs`. */
+export const registration = async (
+  ledger: TestLedger,
+  owner: string,
+  options: { fill?: number; size?: number; epochs?: number; deletable?: boolean } = {},
+) => {
+  const { fill = 1, size = 500, epochs = 2, deletable = true } = options;
+  const { walrus } = clientsOf(ledger.handle);
+  const { blobId, rootHash } = await native
+    .bytesMetadata(new Uint8Array(size).fill(fill), ledger.handle.ledger.state().nShards)
+    .then(encoded => ({
+      blobId: encoded.blobId.toString('base64url'),
+      rootHash: encoded.rootHash,
+    }));
+  const transaction = walrus.registerBlobTransaction({
+    owner,
+    blobId,
+    rootHash,
+    size,
+    epochs,
+    deletable,
+  });
+  return { blobId, transaction };
+};
+
+/** Registers a blob and returns its ids. */
+export const register = async (
+  ledger: TestLedger,
+  wallet: { keypair: Ed25519Keypair; address: string },
+  options: Parameters<typeof registration>[2] = {},
+) => {
+  const { blobId, transaction } = await registration(ledger, wallet.address, options);
+  const result = await execute(
+    ledger.handle,
+    await sign(ledger.handle, wallet.keypair, transaction),
+  );
+  if (!result.status.success) throw new Error(result.status.error.message);
+  const blob = ledger.handle.ledger.store
+    .objectsOfType(ledger.handle.ledger.machine.network.names.blob)
+    .find(object => object.previousTransaction === result.digest)!;
+  return { blobId, objectId: blob.id };
 };

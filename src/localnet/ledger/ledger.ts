@@ -306,12 +306,14 @@ export class Ledger {
     const digest = digestOf('TransactionData', Buffer.from(name));
     const before = values.map(value => view.object(value.id));
     const version = 1 + Math.max(0, ...before.map(object => object?.version ?? 0));
-    const written = values.map(value =>
-      sealObject(names, value, version, digest, storageCost(value)),
-    );
-    const rebates = (list: readonly ({ storageRebate: bigint } | undefined)[]) =>
-      list.reduce((sum, object) => sum + (object?.storageRebate ?? 0n), 0n);
-    const fund = BigInt(this.store.meta('storageFund')!) + rebates(written) - rebates(before);
+    // Nobody pays for storage here: old objects keep their rebate, new ones bring theirs along.
+    let gift = 0n;
+    const written = values.map((value, index) => {
+      const cost = before[index]?.storageRebate ?? storageCost(value);
+      if (before[index] === undefined) gift += cost;
+      return sealObject(names, value, version, digest, cost);
+    });
+    const fund = BigInt(this.store.meta('storageFund')!) + gift;
     this.#store({
       digest,
       sender: NOBODY,
