@@ -3,6 +3,7 @@
  * chain and nodes over HTTP); tests decorate it with faults. Everything takes a signal, has a
  * deadline of its own and rejects with `TuskError`.
  */
+import type { ErrorCode } from '../base/errors.ts';
 import type { BlobId, Epoch, Frost, Mist, SliverType, SuiId, TxDigest } from '../base/ids.ts';
 
 /** A storage node as the chain names it. */
@@ -62,6 +63,8 @@ export interface TxResult {
   readonly ok: boolean;
   /** The abort or error as text when not ok. */
   readonly error: string;
+  /** What kind of failure, when not ok: `conflicting_head`, `price_changed`, `stale_package`, `epoch_changed`, `unfunded`, else `tx_failed`. */
+  readonly code?: ErrorCode;
   /** Name of the Move function and abort code, if it aborted. */
   readonly abort?: { readonly module: string; readonly fn: string; readonly code: number };
   /** Created Blob object, if any. */

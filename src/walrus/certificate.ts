@@ -1,0 +1,98 @@
+/**
+ * Certificates of availability: what a node signs, when enough of them have, and the form the
+ * chain takes. Quorum is counted in shards, 3w ≥ 2n + 1, as the contract does; the bitmap counts
+ * positions in the system committee.
+ */
+import { TuskError } from '../base/errors.ts';
+import { type BlobId, blobIdToBytes, type SuiId } from '../base/ids.ts';
+import { native } from '../native.ts';
+import type { Certificate, Committee, StorageNode } from './network.ts';
+
+/** Intent of a blob certificate: message type 1, version 0, app 3 (Walrus). */
+const INTENT = Buffer.of(1, 0, 3);
+
+/** Shards that must stand behind a certificate. */
+export const quorumOf = (nShards: number): number => Math.ceil((2 * nShards + 1) / 3);
+
+/** Most shards that may be gone or lie: f = ⌊(n − 1) / 3⌋. */
+export const faultsOf = (nShards: number): number => Math.floor((nShards - 1) / 3);
+
+/** The message that every node signs: epoch, blob, and the Blob object if it is deletable. */
+export const confirmationMessage = (
+  epoch: number,
+  blobId: BlobId,
+  object: { readonly objectId: SuiId; readonly deletable: boolean },
+): Buffer => {
+  const epochBytes = Buffer.alloc(4);
+  epochBytes.writeUInt32LE(epoch);
+  const kind = object.deletable
+    ? Buffer.concat([Buffer.of(1), Buffer.from(object.objectId.slice(2).padStart(64, '0'), 'hex')])
+    : Buffer.of(0);
+  return Buffer.concat([INTENT, epochBytes, blobIdToBytes(blobId), kind]);
+};
+
+/** Bit i of ⌈nodes / 8⌉ bytes says that member i of the system committee signed. */
+export const signersBitmap = (nodeCount: number, indices: readonly number[]): Buffer => {
+  const bitmap = Buffer.alloc(Math.ceil(nodeCount / 8));
+  for (const index of indices) bitmap[index >> 3]! |= 1 << (index & 7);
+  return bitmap;
+};
+
+/** Gathers confirmations of one blob in one epoch. */
+export class Confirmations {
+  readonly message: Buffer;
+  readonly #committee: Committee;
+  readonly #signatures = new Map<StorageNode, Buffer>();
+  #shards = 0;
+
+  constructor(
+    committee: Committee,
+    blobId: BlobId,
+    object: { readonly objectId: SuiId; readonly deletable: boolean },
+  ) {
+    this.#committee = committee;
+    this.message = confirmationMessage(committee.epoch, blobId, object);
+  }
+
+  /** Shards of the nodes that have confirmed. */
+  get shards(): number {
+    return this.#shards;
+  }
+
+  /** Enough for the chain? */
+  get isQuorum(): boolean {
+    return this.#shards >= quorumOf(this.#committee.nShards);
+  }
+
+  /** Takes a node's confirmation; false if message or signature is not what it must be. */
+  add(node: StorageNode, message: Buffer, signature: Buffer): boolean {
+    if (!message.equals(this.message) || !verifies(node, message, signature)) return false;
+    if (!this.#signatures.has(node)) this.#shards += node.shards.length;
+    this.#signatures.set(node, signature);
+    return true;
+  }
+
+  /** The certificate of everyone who has confirmed so far. */
+  certificate(): Certificate {
+    if (!this.isQuorum) throw new TuskError('internal', 'certificate asked for before quorum');
+    const members = [...this.#signatures].sort(([a], [b]) => a.index - b.index);
+    return {
+      epoch: this.#committee.epoch,
+      message: this.message,
+      signature: native.blsAggregate(members.map(([, signature]) => signature)),
+      signersBitmap: signersBitmap(
+        this.#committee.nodes.length,
+        members.map(([node]) => node.index),
+      ),
+      shards: this.#shards,
+    };
+  }
+}
+
+const verifies = (node: StorageNode, message: Buffer, signature: Buffer): boolean => {
+  try {
+    return native.blsVerify(node.publicKey, message, signature);
+  } catch {
+    return false;
+  }
+};

@@ -1,0 +1,172 @@
+/**
+ * Calls to Sui's gRPC-web services. Every call has a deadline, transport failures are tried again
+ * on the next address, and what comes back as an error is a `TuskError` that carries gRPC's status
+ * in `details.grpc`. Nothing here knows Walrus.
+ */
+import { type GrpcTypes, RpcError, SuiGrpcClient } from '@mysten/sui/grpc';
+import { Agent, fetch as undiciFetch } from 'undici';
+import { messageOf, TuskError } from '../../base/errors.ts';
+import type { SuiId } from '../../base/ids.ts';
+import { within } from '../abort.ts';
+import { type Parts, type RetryPolicy, retry } from '../retry.ts';
+
+const CALL_TIMEOUT_MS = 15_000;
+const READ_RETRY: RetryPolicy = { tries: 5, baseMs: 100, maxMs: 2_000 };
+const ONCE: RetryPolicy = { tries: 1, baseMs: 0, maxMs: 0 };
+/** Most ids of one BatchGetObjects, and most objects of one page. */
+const BATCH_MAX = 50;
+/** Pages followed in one listing: a bound on work, 50,000 objects. */
+const PAGES_MAX = 1_000;
+
+const PERMANENT: Record<string, 'not_found' | 'tx_failed' | 'unsupported'> = {
+  NOT_FOUND: 'not_found',
+  UNIMPLEMENTED: 'unsupported',
+  INVALID_ARGUMENT: 'tx_failed',
+  FAILED_PRECONDITION: 'tx_failed',
+  ABORTED: 'tx_failed',
+  PERMISSION_DENIED: 'tx_failed',
+  UNAUTHENTICATED: 'tx_failed',
+  OUT_OF_RANGE: 'tx_failed',
+};
+
+/** An answer of the server that the request itself was refused (not a failure on the way). */
+export const isRefusal = (error: unknown): error is TuskError =>
+  error instanceof TuskError && typeof error.details.grpc === 'string' && error.code !== 'network';
+
+const toTuskError = (what: string, url: string, error: unknown): unknown => {
+  if (error instanceof TuskError) return error;
+  const grpc = error instanceof RpcError ? error.code : undefined;
+  const code = (grpc === undefined ? undefined : PERMANENT[grpc]) ?? 'network';
+  const text =
+    code === 'network'
+      ? `Sui did not answer (${what} at ${url}): ${messageOf(error)}`
+      : `Sui refused ${what}: ${messageOf(error)}`;
+  return new TuskError(code, text, { cause: error, details: { grpc, what } });
+};
+
+/** A shared connection to one network's fullnodes. */
+export class SuiRpc {
+  readonly #urls: readonly string[];
+  readonly #clients: readonly SuiGrpcClient[];
+  readonly #agent = new Agent({ connections: 16, keepAliveTimeout: 10_000 });
+  readonly #parts: Parts;
+  #current = 0;
+
+  constructor(network: string, urls: readonly string[], parts: Parts) {
+    this.#urls = urls;
+    this.#parts = parts;
+    const agentFetch = ((url: string, init: object) =>
+      undiciFetch(url, { ...init, dispatcher: this.#agent })) as unknown as typeof fetch;
+    this.#clients = urls.map(
+      baseUrl => new SuiGrpcClient({ network, baseUrl, format: 'binary', fetch: agentFetch }),
+    );
+  }
+
+  /** One call; `again` says that a failure on the way may be tried again, on the next address. */
+  async call<T extends object>(
+    what: string,
+    signal: AbortSignal | undefined,
+    send: (client: SuiGrpcClient, abort: AbortSignal) => PromiseLike<{ response: T }>,
+    again = true,
+  ): Promise<T> {
+    return retry(again ? READ_RETRY : ONCE, this.#parts, signal, async () => {
+      const index = this.#current;
+      try {
+        return await within(signal, CALL_TIMEOUT_MS, async abort => {
+          return (await send(this.#clients[index]!, abort)).response;
+        });
+      } catch (error) {
+        const mapped = toTuskError(what, this.#urls[index]!, error);
+        if (!isRefusal(mapped)) this.#current = (index + 1) % this.#urls.length;
+        throw mapped;
+      }
+    });
+  }
+
+  /** Objects by id, in order; undefined where the chain knows none. `paths` is the read mask. */
+  async objects(
+    ids: readonly SuiId[],
+    paths: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<(GrpcTypes.Object | undefined)[]> {
+    const found: (GrpcTypes.Object | undefined)[] = [];
+    for (let at = 0; at < ids.length; at += BATCH_MAX) {
+      const batch = ids.slice(at, at + BATCH_MAX);
+      const { objects } = await this.call('BatchGetObjects', signal, (client, abort) =>
+        client.ledgerService.batchGetObjects(
+          { requests: batch.map(objectId => ({ objectId })), readMask: { paths: [...paths] } },
+          { abort },
+        ),
+      );
+      if (objects.length !== batch.length) {
+        throw new TuskError(
+          'network',
+          'Sui answered BatchGetObjects with another number of objects',
+        );
+      }
+      for (const { result } of objects) {
+        found.push(result.oneofKind === 'object' ? result.object : undefined);
+      }
+    }
+    return found;
+  }
+
+  /** Every object of one type that an address owns, pages followed. */
+  async owned(
+    owner: SuiId,
+    objectType: string,
+    paths: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<GrpcTypes.Object[]> {
+    const all: GrpcTypes.Object[] = [];
+    let pageToken: Uint8Array | undefined;
+    for (let page = 0; page < PAGES_MAX; page++) {
+      const answer: GrpcTypes.ListOwnedObjectsResponse = await this.call(
+        'ListOwnedObjects',
+        signal,
+        (client, abort) =>
+          client.stateService.listOwnedObjects(
+            {
+              owner,
+              objectType,
+              pageSize: BATCH_MAX,
+              readMask: { paths: [...paths] },
+              ...(pageToken === undefined ? {} : { pageToken }),
+            },
+            { abort },
+          ),
+      );
+      all.push(...answer.objects);
+      pageToken = answer.nextPageToken;
+      if (pageToken === undefined || pageToken.length === 0) return all;
+    }
+    throw new TuskError('unsupported', `${owner} owns too many objects of type ${objectType}`);
+  }
+
+  /** Sum of an address' coins of one type. */
+  async balance(owner: SuiId, coinType: string, signal?: AbortSignal): Promise<bigint> {
+    const { balance } = await this.call('GetBalance', signal, (client, abort) =>
+      client.stateService.getBalance({ owner, coinType }, { abort }),
+    );
+    return balance?.balance ?? 0n;
+  }
+
+  /** Sui's own epoch and the price of a unit of gas in it, in MIST. */
+  async epoch(signal?: AbortSignal): Promise<{ epoch: number; gasPrice: bigint }> {
+    const { epoch } = await this.call('GetEpoch', signal, (client, abort) =>
+      client.ledgerService.getEpoch(
+        { readMask: { paths: ['epoch', 'reference_gas_price'] } },
+        { abort },
+      ),
+    );
+    if (epoch?.epoch === undefined || epoch.referenceGasPrice === undefined) {
+      throw new TuskError('network', 'Sui answered GetEpoch without epoch or gas price');
+    }
+    return { epoch: Number(epoch.epoch), gasPrice: epoch.referenceGasPrice };
+  }
+
+  /** Closes every connection. */
+  async close(): Promise<void> {
+    await this.#agent.destroy();
+  }
+}

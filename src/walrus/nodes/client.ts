@@ -1,0 +1,188 @@
+/**
+ * The storage nodes' HTTP API (PROTOCOL: official paths and bodies), one method a request. Every
+ * answer is noted in the nodes' health; retries are the callers'.
+ */
+
+import { messageOf, TuskError } from '../../base/errors.ts';
+import type { BlobId, SliverType, SuiId } from '../../base/ids.ts';
+import type { StorageNode } from '../network.ts';
+import type { Parts } from '../retry.ts';
+import type { Health } from './health.ts';
+import { badAnswer, isSilence, type NodeHttp, type NodeRequest } from './http.ts';
+import { sliverPath } from './places.ts';
+
+const QUICK_MS = 10_000;
+const SLIVER_MS = 30_000;
+const CONFIRM_WAIT_MS = 5_000;
+/** Metadata grows with the shards: 66 bytes each, and a few. */
+const METADATA_BYTES_MAX = 66 * 65_536 + 1_024;
+
+/** A signed confirmation, not yet verified. */
+export interface RawConfirmation {
+  readonly message: Buffer;
+  readonly signature: Buffer;
+}
+
+/** Requests to nodes. */
+export class NodeClient {
+  readonly #http: NodeHttp;
+  readonly health: Health;
+  readonly #parts: Parts;
+
+  constructor(http: NodeHttp, health: Health, parts: Parts) {
+    this.#http = http;
+    this.health = health;
+    this.#parts = parts;
+  }
+
+  async #noted<T>(node: StorageNode, send: () => Promise<T>, isSliver = false): Promise<T> {
+    const startMs = this.#parts.clock.monotonicMs();
+    try {
+      const answer = await send();
+      const tookMs = this.#parts.clock.monotonicMs() - startMs;
+      this.health.answered(node, isSliver ? tookMs : undefined);
+      return answer;
+    } catch (error) {
+      if (error instanceof TuskError && error.code === 'identity_mismatch') {
+        this.health.lied(node, error.message);
+      } else if (isSilence(error)) this.health.silent(node, messageOf(error));
+      else if (error instanceof TuskError && error.code !== 'aborted') {
+        this.health.refused(node, messageOf(error));
+      }
+      throw error;
+    }
+  }
+
+  #bytes(
+    node: StorageNode,
+    path: string,
+    bodyBytesMax: number,
+    signal: AbortSignal,
+    isSliver = false,
+  ): Promise<Buffer> {
+    const request: NodeRequest = {
+      method: 'GET',
+      path,
+      accept: 'bytes',
+      bodyBytesMax,
+      timeoutMs: SLIVER_MS,
+      signal,
+    };
+    return this.#noted(node, () => this.#http.send(node, request), isSliver);
+  }
+
+  #put(node: StorageNode, path: string, body: Buffer, signal: AbortSignal): Promise<unknown> {
+    const request = { method: 'PUT', path, body, timeoutMs: SLIVER_MS, signal } as const;
+    return this.#noted(node, () => this.#http.json(node, request));
+  }
+
+  async #isStored(node: StorageNode, path: string, signal: AbortSignal): Promise<boolean> {
+    const request = { method: 'GET', path, timeoutMs: QUICK_MS, signal } as const;
+    try {
+      const status = await this.#noted(node, () => this.#http.json(node, request));
+      return typeof status === 'string' && status.toLowerCase() === 'stored';
+    } catch (error) {
+      // A node that does not know the blob may answer 404 instead of "Nonexistent".
+      if (error instanceof TuskError && error.code === 'node_refused') return false;
+      throw error;
+    }
+  }
+
+  /** Does the node have the blob's metadata? */
+  hasMetadata(node: StorageNode, blobId: BlobId, signal: AbortSignal): Promise<boolean> {
+    return this.#isStored(node, `/v1/blobs/${blobId}/metadata/status`, signal);
+  }
+
+  /** Does the node have this sliver? */
+  hasSliver(
+    node: StorageNode,
+    blobId: BlobId,
+    pair: number,
+    type: SliverType,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    return this.#isStored(node, `${sliverPath(blobId, pair, type)}/status`, signal);
+  }
+
+  /** Stores metadata (BCS BlobMetadata without the blob ID). */
+  putMetadata(
+    node: StorageNode,
+    blobId: BlobId,
+    metadata: Buffer,
+    signal: AbortSignal,
+  ): Promise<unknown> {
+    return this.#put(node, `/v1/blobs/${blobId}/metadata`, metadata, signal);
+  }
+
+  /** Stores a sliver in its wire form. */
+  putSliver(
+    node: StorageNode,
+    blobId: BlobId,
+    pair: number,
+    type: SliverType,
+    wire: Buffer,
+    signal: AbortSignal,
+  ): Promise<unknown> {
+    return this.#put(node, sliverPath(blobId, pair, type), wire, signal);
+  }
+
+  /** The node's signature that it holds everything of the blob that it must hold. */
+  async confirmation(
+    node: StorageNode,
+    blobId: BlobId,
+    object: { readonly objectId: SuiId; readonly deletable: boolean },
+    signal: AbortSignal,
+  ): Promise<RawConfirmation> {
+    const kind = object.deletable ? `deletable/${object.objectId}` : 'permanent';
+    const query = `wait_for_registration=true&wait_millis=${CONFIRM_WAIT_MS}`;
+    const data = await this.#noted(node, () =>
+      this.#http.json(node, {
+        method: 'GET',
+        path: `/v1/blobs/${blobId}/confirmation/${kind}?${query}`,
+        timeoutMs: CONFIRM_WAIT_MS + QUICK_MS,
+        signal,
+      }),
+    );
+    const { signed } = (data ?? {}) as {
+      signed?: { serializedMessage?: unknown; signature?: unknown };
+    };
+    const { serializedMessage, signature } = signed ?? {};
+    if (typeof serializedMessage !== 'string' || typeof signature !== 'string') {
+      throw badAnswer(node, 'a confirmation without message or signature');
+    }
+    return {
+      message: Buffer.from(serializedMessage, 'base64'),
+      signature: Buffer.from(signature, 'base64'),
+    };
+  }
+
+  /** Metadata as the node has it: the blob ID, then BCS BlobMetadata. Not yet verified. */
+  metadata(node: StorageNode, blobId: BlobId, signal: AbortSignal): Promise<Buffer> {
+    return this.#bytes(node, `/v1/blobs/${blobId}/metadata`, METADATA_BYTES_MAX, signal);
+  }
+
+  /** A sliver in its wire form, at most `bytesMax`. Not yet verified. */
+  sliver(
+    node: StorageNode,
+    blobId: BlobId,
+    pair: number,
+    type: SliverType,
+    bytesMax: number,
+    signal: AbortSignal,
+  ): Promise<Buffer> {
+    return this.#bytes(node, sliverPath(blobId, pair, type), bytesMax, signal, true);
+  }
+
+  /** Symbols from which primary slivers can be made anew, as BCS. Not yet verified. */
+  decodingSymbols(
+    node: StorageNode,
+    blobId: BlobId,
+    primaries: readonly number[],
+    bytesMax: number,
+    signal: AbortSignal,
+  ): Promise<Buffer> {
+    const targets = primaries.map(index => `targetSlivers=${index}`).join('&');
+    const path = `/v1/blobs/${blobId}/decodingSymbols?${targets}&targetType=primary`;
+    return this.#bytes(node, path, bytesMax, signal);
+  }
+}

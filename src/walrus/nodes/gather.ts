@@ -1,0 +1,83 @@
+/**
+ * Asking many for a few answers: as many requests at once as answers are still needed, the next
+ * candidate for each that fails, and one more whenever nothing came for a while. What is still
+ * running when there is enough is aborted.
+ */
+import type { Clock } from '../../base/clock.ts';
+import { TuskError } from '../../base/errors.ts';
+import { abortError, deadline } from '../abort.ts';
+
+/** Most requests of one gathering at once. */
+const AT_ONCE_MAX = 32;
+
+/** What a gathering does. */
+export interface Gathering<T> {
+  /** In the order in which they are asked. */
+  readonly candidates: readonly T[];
+  /** How many more answers are needed; 0 ends it. */
+  readonly needed: () => number;
+  /** Asks one; takes in its answer by itself, rejects if it gave none. */
+  readonly ask: (candidate: T, signal: AbortSignal) => Promise<void>;
+  readonly hedgeMs: number;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/** Reason of requests that are no longer needed. */
+export const noLongerNeeded = (): TuskError =>
+  new TuskError('aborted', 'enough answers came from elsewhere');
+
+/** True when there is enough, false when nobody is left to ask; rejects only when aborted. */
+export const gather = async <T>(gathering: Gathering<T>): Promise<boolean> => {
+  const { candidates, needed, ask, hedgeMs, clock, signal } = gathering;
+  const inner = deadline(signal, undefined);
+  const queue = [...candidates];
+  let running = 0;
+  let extra = 0;
+  let wake = Promise.withResolvers<void>();
+  const start = (candidate: T): void => {
+    running++;
+    ask(candidate, inner.signal)
+      .catch(() => {})
+      .finally(() => {
+        running--;
+        wake.resolve();
+      });
+  };
+  try {
+    for (;;) {
+      if (signal.aborted) throw abortError(signal);
+      const want = needed();
+      if (want <= 0) return true;
+      while (queue.length > 0 && running < Math.min(AT_ONCE_MAX, want + extra)) {
+        start(queue.shift()!);
+      }
+      if (running === 0) return false;
+      wake = Promise.withResolvers<void>();
+      if (await quietFor(wake.promise, hedgeMs, clock, signal)) extra++;
+    }
+  } finally {
+    inner.controller.abort(noLongerNeeded());
+    inner.done();
+  }
+};
+
+/** True if `event` did not come within `ms`; false if it came, or the signal fired. */
+export const quietFor = async (
+  event: Promise<unknown>,
+  ms: number,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<boolean> => {
+  const timer = deadline(signal, undefined);
+  const quiet = clock.sleep(ms, timer.signal).then(
+    () => true,
+    () => false,
+  );
+  try {
+    return await Promise.race([event.then(() => false), quiet]);
+  } finally {
+    timer.controller.abort(noLongerNeeded());
+    timer.done();
+  }
+};

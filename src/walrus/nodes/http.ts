@@ -1,0 +1,199 @@
+/**
+ * One request to one storage node: keep-alive pools, a deadline for the whole exchange, bodies
+ * bounded in size, and every failure as a `TuskError` whose kind says whether to try again.
+ */
+import { Pool } from 'undici';
+import { messageOf, systemCode, TuskError } from '../../base/errors.ts';
+import { abortError, deadline } from '../abort.ts';
+import type { StorageNode } from '../network.ts';
+import { pinnedConnector } from './tls.ts';
+
+const CONNECT_MS = 5_000;
+const CONNECTIONS_PER_NODE = 6;
+const JSON_BYTES_MAX = 64 * 1024;
+
+/** A request; `bodyBytesMax` bounds the answer. */
+export interface NodeRequest {
+  readonly method: 'GET' | 'PUT';
+  readonly path: string;
+  readonly body?: Buffer;
+  readonly accept: 'json' | 'bytes';
+  readonly bodyBytesMax?: number;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** How a storage node refused: HTTP status and the reason it gave. */
+const refusal = (
+  node: StorageNode,
+  request: NodeRequest,
+  status: number,
+  body: Buffer,
+  after: number,
+) => {
+  const { reason, message } = errorFields(body);
+  const details = { node: node.name, status, reason, retryAfterMs: after };
+  const what = `${request.method} ${request.path}`;
+  if (status === 451) {
+    return new TuskError('blocked', `storage node ${node.name} blocks this blob (451)`, {
+      kind: 'permanent',
+      details,
+    });
+  }
+  const transient =
+    status >= 500 || status === 429 || status === 408 || reason === 'NOT_REGISTERED';
+  return new TuskError(
+    'node_refused',
+    `storage node ${node.name} refused ${what}: ${status} ${message}`,
+    { kind: transient ? 'transient' : 'permanent', details },
+  );
+};
+
+const errorFields = (body: Buffer): { reason: string; message: string } => {
+  try {
+    const { error } = JSON.parse(body.toString('utf8')) as {
+      error?: { message?: unknown; details?: { reason?: unknown }[] };
+    };
+    return {
+      reason: String(error?.details?.[0]?.reason ?? ''),
+      message: String(error?.message ?? '').slice(0, 300),
+    };
+  } catch {
+    return { reason: '', message: body.subarray(0, 100).toString('latin1') };
+  }
+};
+
+/** A failure of the connection itself: nothing was answered. */
+const unreachable = (node: StorageNode, error: unknown): TuskError => {
+  if (error instanceof TuskError) return error;
+  return new TuskError(
+    'network',
+    `storage node ${node.name} at ${node.address} cannot be reached: ${messageOf(error) || systemCode(error) || 'connection failed'}`,
+    { cause: error, details: { node: node.name } },
+  );
+};
+
+/** True for a failure before the node said anything (refused, reset, timed out). */
+export const isSilence = (error: unknown): boolean =>
+  error instanceof TuskError && (error.code === 'network' || error.code === 'timeout');
+
+/** Keep-alive connections to the nodes of a network. */
+export class NodeHttp {
+  readonly #scheme: 'http' | 'https';
+  readonly #pools = new Map<string, Pool>();
+
+  constructor(scheme: 'http' | 'https') {
+    this.#scheme = scheme;
+  }
+
+  #pool(node: StorageNode): Pool {
+    const key = `${node.address} ${node.networkPublicKey.toString('hex')}`;
+    let pool = this.#pools.get(key);
+    if (pool === undefined) {
+      pool = new Pool(`${this.#scheme}://${node.address}`, {
+        connections: CONNECTIONS_PER_NODE,
+        keepAliveTimeout: 10_000,
+        connect:
+          this.#scheme === 'https' ? pinnedConnector(node, CONNECT_MS) : { timeout: CONNECT_MS },
+      });
+      this.#pools.set(key, pool);
+    }
+    return pool;
+  }
+
+  /** Body of a successful answer; rejects on any other. */
+  async send(node: StorageNode, request: NodeRequest): Promise<Buffer> {
+    const limit = deadline(request.signal, request.timeoutMs);
+    try {
+      return await this.#exchange(node, request, limit.signal);
+    } catch (error) {
+      if (request.signal.aborted) throw abortError(request.signal);
+      if (limit.signal.aborted) {
+        throw new TuskError(
+          'timeout',
+          `storage node ${node.name} did not answer ${request.method} ${request.path} within ${request.timeoutMs} ms`,
+          { details: { node: node.name } },
+        );
+      }
+      throw unreachable(node, error);
+    } finally {
+      limit.done();
+    }
+  }
+
+  async #exchange(node: StorageNode, request: NodeRequest, signal: AbortSignal): Promise<Buffer> {
+    const answer = await this.#pool(node).request({
+      method: request.method,
+      path: request.path,
+      headers: {
+        accept: request.accept === 'json' ? 'application/json' : 'application/octet-stream',
+        ...(request.body === undefined ? {} : { 'content-type': 'application/octet-stream' }),
+      },
+      body: request.body ?? null,
+      signal,
+      headersTimeout: request.timeoutMs,
+      bodyTimeout: request.timeoutMs,
+    });
+    const ok = answer.statusCode >= 200 && answer.statusCode < 300;
+    const max = ok ? (request.bodyBytesMax ?? JSON_BYTES_MAX) : JSON_BYTES_MAX;
+    const declared = Number(answer.headers['content-length']);
+    const body = await readBounded(node, answer.body, max, declared);
+    if (ok) return body;
+    const after = Number(answer.headers['retry-after']) * 1000;
+    throw refusal(node, request, answer.statusCode, body, Number.isFinite(after) ? after : 0);
+  }
+
+  /** As `send`, for `{success: {data}}` answers. */
+  async json(node: StorageNode, request: Omit<NodeRequest, 'accept'>): Promise<unknown> {
+    const body = await this.send(node, { ...request, accept: 'json' });
+    try {
+      const parsed = JSON.parse(body.toString('utf8')) as { success?: { data?: unknown } };
+      return parsed.success?.data;
+    } catch (cause) {
+      throw badAnswer(node, `no JSON from ${request.path}`, cause);
+    }
+  }
+
+  /** Closes every connection at once. */
+  async close(): Promise<void> {
+    const pools = [...this.#pools.values()];
+    this.#pools.clear();
+    await Promise.all(pools.map(pool => pool.destroy()));
+  }
+}
+
+/** The error for an answer that makes no sense. */
+export const badAnswer = (node: StorageNode, what: string, cause?: unknown): TuskError =>
+  new TuskError('node_refused', `storage node ${node.name} answered nonsense: ${what}`, {
+    cause,
+    kind: 'permanent',
+    details: { node: node.name },
+  });
+
+const readBounded = async (
+  node: StorageNode,
+  body: AsyncIterable<Uint8Array> & { destroy(error?: Error): unknown },
+  max: number,
+  declared: number,
+): Promise<Buffer> => {
+  const tooLong = () => {
+    const error = badAnswer(node, `a body longer than ${max} bytes`);
+    body.destroy(error);
+    return error;
+  };
+  if (declared > max) throw tooLong();
+  const known = Number.isInteger(declared) && declared >= 0;
+  let bytes = Buffer.allocUnsafeSlow(known ? declared : Math.min(max, 64 * 1024));
+  let at = 0;
+  for await (const chunk of body) {
+    if (at + chunk.length > max) throw tooLong();
+    if (at + chunk.length > bytes.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.min(max, 2 * (at + chunk.length)));
+      bytes.copy(larger, 0, 0, at);
+      bytes = larger;
+    }
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes.subarray(0, at);
+};

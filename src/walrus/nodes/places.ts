@@ -1,0 +1,85 @@
+/**
+ * Where the parts of a blob lie (Walrus: shard of sliver pair i is (i + r) mod n, r the blob ID
+ * read as one big-endian number mod n; the secondary sliver of pair i has index n − 1 − i), and
+ * the bytes in which slivers travel: BCS SliverData {symbols {data bytes, symbol_size u16}, index u16}.
+ */
+import { type BlobId, blobIdToBytes, type SliverType } from '../../base/ids.ts';
+import type { Committee, StorageNode } from '../network.ts';
+
+/** Blob ID mod n: by how much the pairs are rotated over the shards. */
+export const rotationOf = (blobId: BlobId, nShards: number): number => {
+  let rest = 0;
+  for (const byte of blobIdToBytes(blobId)) rest = (rest * 256 + byte) % nShards;
+  return rest;
+};
+
+/** Sliver pair that a shard holds. */
+export const pairOfShard = (shard: number, rotation: number, nShards: number): number =>
+  (shard - rotation + nShards) % nShards;
+
+/** Pair that a sliver belongs to; also its own inverse. */
+export const pairOfSliver = (type: SliverType, index: number, nShards: number): number =>
+  type === 'primary' ? index : nShards - 1 - index;
+
+/** Node that holds a sliver. */
+export const nodeOfSliver = (
+  committee: Committee,
+  rotation: number,
+  type: SliverType,
+  index: number,
+): StorageNode => {
+  const pair = pairOfSliver(type, index, committee.nShards);
+  return committee.nodeOfShard[(pair + rotation) % committee.nShards]!;
+};
+
+/** Path of a sliver at a node. */
+export const sliverPath = (blobId: BlobId, pair: number, type: SliverType): string =>
+  `/v1/blobs/${blobId}/slivers/${pair}/${type}`;
+
+const lengthBytes = (length: number): number => {
+  let bytes = 1;
+  for (let rest = length; rest >= 128; rest = Math.floor(rest / 128)) bytes++;
+  return bytes;
+};
+
+/** Bytes of a sliver of `length` data bytes on the wire. */
+export const wireBytes = (length: number): number => lengthBytes(length) + length + 4;
+
+/**
+ * A buffer for a sliver on the wire with everything but the data in place; `data` is the view
+ * into which the data goes (read there, so that it is never copied).
+ */
+export const wireSliver = (
+  length: number,
+  symbolBytes: number,
+  index: number,
+): { wire: Buffer; data: Buffer } => {
+  const head = lengthBytes(length);
+  const wire = Buffer.allocUnsafeSlow(head + length + 4);
+  let rest = length;
+  for (let at = 0; at < head; at++) {
+    wire[at] = (rest % 128) | (at < head - 1 ? 128 : 0);
+    rest = Math.floor(rest / 128);
+  }
+  wire.writeUInt16LE(symbolBytes, head + length);
+  wire.writeUInt16LE(index, head + length + 2);
+  return { wire, data: wire.subarray(head, head + length) };
+};
+
+/** The data of a sliver that arrived; undefined if it is not the sliver of that shape and index. */
+export const unwireSliver = (
+  wire: Buffer,
+  length: number,
+  symbolBytes: number,
+  index: number,
+): Buffer | undefined => {
+  const head = lengthBytes(length);
+  if (wire.length !== head + length + 4) return undefined;
+  let declared = 0;
+  for (let at = head - 1; at >= 0; at--) declared = declared * 128 + (wire[at]! & 127);
+  const fits =
+    declared === length &&
+    wire.readUInt16LE(head + length) === symbolBytes &&
+    wire.readUInt16LE(head + length + 2) === index;
+  return fits ? wire.subarray(head, head + length) : undefined;
+};

@@ -1,0 +1,245 @@
+/**
+ * Reading systematic primary slivers: from their owners first, by recovery for those that are
+ * missing or late. A read goes round after round until everything is there or its deadline ends
+ * it; then it says which blob, how many shards, and which nodes are silent.
+ */
+import { messageOf, TuskError } from '../../base/errors.ts';
+import { abortError, deadline } from '../abort.ts';
+import type { BlobRef, StorageNode } from '../network.ts';
+import { backoffMs, pause, type RetryPolicy } from '../retry.ts';
+import { noLongerNeeded, quietFor } from './gather.ts';
+import { isSilence } from './http.ts';
+import { recover } from './recover.ts';
+import { BlobSlivers, type MetadataCache, type ReadParts } from './slivers.ts';
+
+const READ_MS = 60_000;
+const DIRECT_AT_ONCE = 32;
+const ROUNDS: RetryPolicy = { tries: Number.POSITIVE_INFINITY, baseMs: 300, maxMs: 3_000 };
+/** From this round on every node is asked, whatever it did before, and the committee is read anew. */
+const EVERYONE_FROM_ROUND = 2;
+
+/** What the caller asks for (see `Network.readPrimaries`). */
+export interface ReadOptions {
+  readonly verify: boolean;
+  readonly signal: AbortSignal;
+  readonly onSliver: (index: number, data: Buffer) => Promise<void> | void;
+}
+
+/** Reads systematic primary slivers by index. */
+export const readPrimaries = async (
+  parts: ReadParts,
+  metadata: MetadataCache,
+  blob: BlobRef,
+  indices: readonly number[],
+  options: ReadOptions,
+): Promise<void> => {
+  const limit = deadline(options.signal, READ_MS);
+  const read = new PrimaryRead(parts, metadata, blob, indices, options);
+  try {
+    await read.run(limit.signal);
+  } finally {
+    limit.done();
+  }
+};
+
+class PrimaryRead {
+  readonly #parts: ReadParts;
+  readonly #metadata: MetadataCache;
+  readonly #blob: BlobRef;
+  readonly #options: ReadOptions;
+  readonly #wanted: Set<number>;
+  readonly #have = new Map<number, Buffer>();
+  /** What went wrong in the current round, by node. */
+  #failures = new Map<StorageNode, unknown>();
+  #consumerError: unknown;
+
+  constructor(
+    parts: ReadParts,
+    metadata: MetadataCache,
+    blob: BlobRef,
+    indices: readonly number[],
+    options: ReadOptions,
+  ) {
+    this.#parts = parts;
+    this.#metadata = metadata;
+    this.#blob = blob;
+    this.#options = options;
+    this.#wanted = new Set(indices);
+  }
+
+  /** Rounds until nothing is wanted any more. */
+  async run(signal: AbortSignal): Promise<void> {
+    for (let round = 1; this.#wanted.size > 0; round++) {
+      const last = this.#failures;
+      this.#failures = new Map();
+      try {
+        if (await this.#round(round, signal)) return;
+        if (round >= EVERYONE_FROM_ROUND && !this.#worthWaiting()) break;
+        const { clock, random } = this.#parts;
+        await pause(clock, backoffMs(ROUNDS, round, random), signal);
+      } catch (error) {
+        if (this.#consumerError !== undefined) throw this.#consumerError;
+        if (!signal.aborted) throw error;
+        if (this.#failures.size === 0) this.#failures = last;
+        throw this.#ended(signal);
+      }
+    }
+    if (this.#wanted.size > 0) throw this.#tooFew();
+  }
+
+  async #round(round: number, signal: AbortSignal): Promise<boolean> {
+    const everyone = round >= EVERYONE_FROM_ROUND;
+    const slivers = await this.#open(everyone, signal);
+    if (slivers === undefined) return false;
+    const scope = deadline(signal, undefined);
+    try {
+      const direct = this.#direct(slivers, everyone, scope.signal);
+      const late = await direct.doneOrLate;
+      if (this.#consumerError !== undefined) throw this.#consumerError;
+      if (this.#wanted.size === 0) return true;
+      const recovered = await recover({
+        parts: this.#parts,
+        blob: this.#blob,
+        slivers,
+        have: this.#have,
+        missing: () => [...this.#wanted],
+        give: (index, data) => this.#give(index, data),
+        failed: (node, error) => this.#failures.set(node, error),
+        everyone,
+        signal: scope.signal,
+      });
+      if (recovered) this.#noteSlow(late());
+      else await direct.settled;
+      return this.#wanted.size === 0;
+    } finally {
+      scope.controller.abort(noLongerNeeded());
+      scope.done();
+    }
+  }
+
+  /** Committee and, to verify, metadata; undefined if the metadata is nowhere to be had now. */
+  async #open(fresh: boolean, signal: AbortSignal): Promise<BlobSlivers | undefined> {
+    const parts = this.#parts;
+    const committee = await parts.committee(false, signal).then(async cached => {
+      // The chain may be out of reach while the nodes are not.
+      return fresh ? parts.committee(true, signal).catch(() => cached) : cached;
+    });
+    if (committee.nShards !== this.#blob.nShards) {
+      throw new TuskError(
+        'unsupported',
+        `blob ${this.#blob.blobId} was encoded for ${this.#blob.nShards} shards, the network has ${committee.nShards}`,
+      );
+    }
+    if (!this.#options.verify) {
+      return new BlobSlivers(parts.client, committee, this.#blob, undefined);
+    }
+    try {
+      const metadata = await this.#metadata.get(parts, committee, this.#blob.blobId, signal);
+      return new BlobSlivers(parts.client, committee, this.#blob, metadata);
+    } catch (error) {
+      if (!(error instanceof TuskError) || error.code !== 'too_few_shards') throw error;
+      for (const node of committee.nodes) this.#failures.set(node, error.cause ?? error);
+      return undefined;
+    }
+  }
+
+  /** Asks the owners. `doneOrLate` resolves when nothing is left but late requests. */
+  #direct(slivers: BlobSlivers, everyone: boolean, signal: AbortSignal) {
+    const { client, clock } = this.#parts;
+    const { health } = client;
+    const queue = [...this.#wanted].filter(index => {
+      const node = slivers.nodeOf('primary', index);
+      return everyone || !(health.isSilent(node) || health.isLiar(node));
+    });
+    const asked = new Map<number, number>();
+    let wake = Promise.withResolvers<void>();
+    const ask = async (index: number): Promise<void> => {
+      asked.set(index, clock.monotonicMs());
+      const node = slivers.nodeOf('primary', index);
+      try {
+        const data = await slivers.sliver('primary', index, signal);
+        this.#have.set(index, data);
+        await this.#give(index, data);
+      } catch (error) {
+        if (!signal.aborted) this.#failures.set(node, error);
+      } finally {
+        asked.delete(index);
+        wake.resolve();
+      }
+    };
+    const worker = async () => {
+      for (let index = queue.shift(); index !== undefined; index = queue.shift()) await ask(index);
+    };
+    const settled = Promise.all(Array.from({ length: DIRECT_AT_ONCE }, worker));
+    const lateNodes = () => [...asked.keys()].map(index => slivers.nodeOf('primary', index));
+    const doneOrLate = (async () => {
+      const hedgeMs = health.hedgeMs();
+      while (asked.size > 0 && !signal.aborted) {
+        const youngest = Math.max(...asked.values());
+        const leftMs = youngest + hedgeMs - clock.monotonicMs();
+        if (queue.length === 0 && leftMs <= 0) break;
+        wake = Promise.withResolvers<void>();
+        await quietFor(wake.promise, Math.max(leftMs, 10), clock, signal);
+      }
+      if (signal.aborted) throw abortError(signal);
+      return lateNodes;
+    })();
+    return { settled, doneOrLate };
+  }
+
+  /** Nodes that recovery overtook count as silent, so that the next read does not wait for them. */
+  #noteSlow(nodes: readonly StorageNode[]): void {
+    for (const node of new Set(nodes)) {
+      this.#parts.client.health.silent(
+        node,
+        `slow: a sliver of blob ${this.#blob.blobId} came too late`,
+      );
+    }
+  }
+
+  async #give(index: number, data: Buffer): Promise<void> {
+    if (!this.#wanted.delete(index)) return;
+    try {
+      await this.#options.onSliver(index, data);
+    } catch (error) {
+      this.#consumerError ??= error;
+      throw error;
+    }
+  }
+
+  /** Could another round end differently? Not if every node has said no for good. */
+  #worthWaiting(): boolean {
+    for (const error of this.#failures.values()) {
+      if (!(error instanceof TuskError) || error.kind === 'transient') return true;
+    }
+    return false;
+  }
+
+  #ended(signal: AbortSignal): TuskError {
+    const error = abortError(signal);
+    return error.code === 'timeout' && this.#failures.size > 0 ? this.#tooFew() : error;
+  }
+
+  #tooFew(): TuskError {
+    const { blobId, nShards, size } = this.#blob;
+    const failures = [...this.#failures];
+    const names = (silence: boolean) =>
+      failures.filter(([, error]) => isSilence(error) === silence).map(([node]) => node.name);
+    const lost = failures.reduce((sum, [node]) => sum + node.shards.length, 0);
+    const need = Math.min(nShards, this.#neededShards());
+    const have = Math.max(this.#have.size, nShards - lost);
+    const silent = names(true).join(', ') || 'none';
+    const refusing = names(false).join(', ') || 'none';
+    const first = failures.find(([, error]) => !isSilence(error)) ?? failures[0];
+    return new TuskError(
+      'too_few_shards',
+      `blob ${blobId} (${size} bytes) cannot be read now: ${have} of ${nShards} shards answer, ${need} are needed; silent nodes: ${silent}; refusing nodes: ${refusing}${first === undefined ? '' : ` (${messageOf(first[1])})`}. Nothing is lost; read it again when the nodes are back.`,
+      { cause: first?.[1], details: { blobId, have, need } },
+    );
+  }
+
+  #neededShards(): number {
+    const faults = Math.floor((this.#blob.nShards - 1) / 3);
+    return this.#blob.nShards - 2 * faults;
+  }
+}

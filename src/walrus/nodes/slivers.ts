@@ -1,0 +1,216 @@
+/**
+ * Single slivers, metadata and symbols of one blob, each checked as far as the caller asks: shape
+ * always, Merkle roots when there is metadata to check against. Whoever sends bytes that do not
+ * verify is remembered as a liar.
+ */
+import { LRUCache } from 'lru-cache';
+import { ByteReader } from '../../base/bytes.ts';
+import { messageOf, TuskError } from '../../base/errors.ts';
+import { type BlobId, blobIdToBytes, type SliverType } from '../../base/ids.ts';
+import { type Random, sample } from '../../base/random.ts';
+import { type BlobShape, type IndexedBytes, native } from '../../native.ts';
+import type { BlobRef, Committee, StorageNode } from '../network.ts';
+import type { Parts } from '../retry.ts';
+import type { NodeClient } from './client.ts';
+import { gather } from './gather.ts';
+import type { Health } from './health.ts';
+import { nodeOfSliver, pairOfSliver, rotationOf, unwireSliver, wireBytes } from './places.ts';
+
+/** What reading works with. */
+export interface ReadParts extends Parts {
+  readonly client: NodeClient;
+  readonly committee: (fresh: boolean, signal: AbortSignal) => Promise<Committee>;
+}
+
+/** The error for bytes that do not verify; the node is noted as a liar. */
+const lie = (health: Health, node: StorageNode, what: string): TuskError => {
+  health.lied(node, what);
+  return new TuskError('unverified', `storage node ${node.name} sent ${what}`, {
+    details: { node: node.name },
+  });
+};
+
+/** Nodes in the order to ask them: well-behaved ones first, in random order; liars last. */
+export const byTrust = (
+  nodes: readonly StorageNode[],
+  health: Health,
+  random: Random,
+): StorageNode[] => {
+  const rank = (node: StorageNode) => (health.isLiar(node) ? 2 : health.isSilent(node) ? 1 : 0);
+  return sample(random, nodes.length, nodes.length)
+    .map(i => nodes[i]!)
+    .sort((a, b) => rank(a) - rank(b));
+};
+
+/** Metadata that has been verified against its blob ID, of recent blobs. */
+export class MetadataCache {
+  readonly #cache = new LRUCache<BlobId, Buffer>({ max: 64 });
+
+  /** BCS BlobMetadata, from whichever node sends what belongs to the blob ID. */
+  async get(
+    parts: ReadParts,
+    committee: Committee,
+    blobId: BlobId,
+    signal: AbortSignal,
+  ): Promise<Buffer> {
+    const cached = this.#cache.get(blobId);
+    if (cached !== undefined) return cached;
+    const { client } = parts;
+    let found: Buffer | undefined;
+    let last: unknown;
+    const ok = await gather({
+      candidates: byTrust(committee.nodes, client.health, parts.random),
+      needed: () => (found === undefined ? 1 : 0),
+      hedgeMs: client.health.hedgeMs(),
+      clock: parts.clock,
+      signal,
+      ask: async (node, abort) => {
+        try {
+          const bytes = await client.metadata(node, blobId, abort);
+          if (!belongs(bytes, committee.nShards, blobId)) {
+            throw lie(client.health, node, `metadata that does not belong to blob ${blobId}`);
+          }
+          found ??= bytes.subarray(32);
+        } catch (error) {
+          if (!abort.aborted) last = error;
+          throw error;
+        }
+      },
+    });
+    if (!ok || found === undefined) {
+      throw new TuskError(
+        'too_few_shards',
+        `no storage node has the metadata of blob ${blobId}: ${messageOf(last)}`,
+        { cause: last, details: { blobId } },
+      );
+    }
+    this.#cache.set(blobId, found);
+    return found;
+  }
+}
+
+const belongs = (bytes: Buffer, nShards: number, blobId: BlobId): boolean => {
+  const id = blobIdToBytes(blobId);
+  if (bytes.length < 32 || !bytes.subarray(0, 32).equals(id)) return false;
+  try {
+    return native.verifyMetadata(bytes.subarray(32), nShards, id);
+  } catch {
+    return false;
+  }
+};
+
+/** Unencoded size that metadata states (BCS: version, encoding type, then the length as u64). */
+export const sizeOfMetadata = (metadata: Buffer): number => new ByteReader(metadata, 2).u64();
+
+/** One blob as its committee holds it. */
+export class BlobSlivers {
+  readonly committee: Committee;
+  readonly shape: BlobShape;
+  readonly #client: NodeClient;
+  readonly #blob: BlobRef;
+  readonly #rotation: number;
+  readonly #metadata: Buffer | undefined;
+
+  /** With `metadata` every sliver is verified; without, only its shape is. */
+  constructor(
+    client: NodeClient,
+    committee: Committee,
+    blob: BlobRef,
+    metadata: Buffer | undefined,
+  ) {
+    this.#client = client;
+    this.committee = committee;
+    this.#blob = blob;
+    this.#metadata = metadata;
+    this.shape = native.blobShape(blob.size, blob.nShards);
+    this.#rotation = rotationOf(blob.blobId, blob.nShards);
+  }
+
+  /** The node that must hold a sliver. */
+  nodeOf(type: SliverType, index: number): StorageNode {
+    return nodeOfSliver(this.committee, this.#rotation, type, index);
+  }
+
+  /** A sliver's data from the node that must hold it. */
+  async sliver(type: SliverType, index: number, signal: AbortSignal): Promise<Buffer> {
+    const { blobId, nShards } = this.#blob;
+    const node = this.nodeOf(type, index);
+    const length = type === 'primary' ? this.shape.primaryBytes : this.shape.secondaryBytes;
+    const pair = pairOfSliver(type, index, nShards);
+    const wire = await this.#client.sliver(node, blobId, pair, type, wireBytes(length), signal);
+    const data = unwireSliver(wire, length, this.shape.symbolBytes, index);
+    const what = `a wrong ${type} sliver ${index} of blob ${blobId}`;
+    if (data === undefined) throw lie(this.#client.health, node, what);
+    if (!(await this.#verifies(type, index, data))) throw lie(this.#client.health, node, what);
+    return data;
+  }
+
+  /** Does a primary sliver that was put together from symbols belong to the blob? */
+  verifiesPrimary(index: number, data: Buffer): Promise<boolean> {
+    return this.#verifies('primary', index, data);
+  }
+
+  async #verifies(type: SliverType, index: number, data: Buffer): Promise<boolean> {
+    if (this.#metadata === undefined) return true;
+    return native.verifySliver(this.#metadata, this.#blob.nShards, type, index, data);
+  }
+
+  /** A node's symbols for each of the wanted systematic primary slivers. */
+  async symbols(
+    node: StorageNode,
+    primaries: readonly number[],
+    signal: AbortSignal,
+  ): Promise<Map<number, IndexedBytes[]>> {
+    const { blobId } = this.#blob;
+    const each = this.shape.symbolBytes + 16;
+    const bytesMax = primaries.length * (node.shards.length * each + 16) + 64;
+    const bytes = await this.#client.decodingSymbols(node, blobId, primaries, bytesMax, signal);
+    const symbols = parseSymbols(bytes, this.shape.symbolBytes);
+    if (symbols !== undefined && this.#areOf(node, symbols)) return symbols;
+    throw lie(this.#client.health, node, `malformed decoding symbols of blob ${blobId}`);
+  }
+
+  /** Do all symbols come from secondary slivers of that node? */
+  #areOf(node: StorageNode, symbols: Map<number, IndexedBytes[]>): boolean {
+    for (const list of symbols.values()) {
+      for (const { index } of list) {
+        if (index >= this.#blob.nShards || this.nodeOf('secondary', index) !== node) return false;
+      }
+    }
+    return true;
+  }
+}
+
+/** BCS map<u16, vector<enum{0 Primary, 1 Secondary}{index u16, data bytes}>>; undefined if it is none. */
+const parseSymbols = (
+  bytes: Buffer,
+  symbolBytes: number,
+): Map<number, IndexedBytes[]> | undefined => {
+  const reader = new ByteReader(bytes);
+  const uleb = () => {
+    let value = 0;
+    for (let scale = 1; ; scale *= 128) {
+      const byte = reader.u8();
+      value += (byte & 127) * scale;
+      if (byte < 128) return value;
+    }
+  };
+  try {
+    const byTarget = new Map<number, IndexedBytes[]>();
+    for (let targets = uleb(); targets > 0; targets--) {
+      const list: IndexedBytes[] = [];
+      byTarget.set(reader.u16(), list);
+      for (let count = uleb(); count > 0; count--) {
+        reader.u8();
+        const index = reader.u16();
+        const data = reader.raw(uleb());
+        if (data.length !== symbolBytes) return undefined;
+        list.push({ index, data });
+      }
+    }
+    return reader.left === 0 ? byTarget : undefined;
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+};

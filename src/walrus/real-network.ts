@@ -1,0 +1,277 @@
+/**
+ * `Network` over a real chain and real nodes. This file only wires: chain state and transactions
+ * are in chain/, storage nodes in nodes/. One instance serves one wallet.
+ */
+import { type Clock, systemClock } from '../base/clock.ts';
+import { TuskError } from '../base/errors.ts';
+import type { BlobId, SuiId } from '../base/ids.ts';
+import { type Random, systemRandom } from '../base/random.ts';
+import { attributesOf, BLOB_MASK, blobFromObject, blobsOf } from './chain/blobs.ts';
+import {
+  chooseCoins,
+  KnownObjects,
+  listCoins,
+  type ObjectRef,
+  overBudget,
+  readOwned,
+  refOf,
+  SUI_TYPE,
+} from './chain/coins.ts';
+import { quoteBlob, quoteExtension, withMargin } from './chain/cost.ts';
+import { Lane } from './chain/lane.ts';
+import { SuiRpc } from './chain/rpc.ts';
+import { type Recipe, Signer } from './chain/signer.ts';
+import { ChainState } from './chain/state.ts';
+import { Submitter, settlesFate } from './chain/submit.ts';
+import { certifyTx, deleteTx, extendTx, registerTx } from './chain/transactions.ts';
+import type {
+  Balance,
+  BlobObject,
+  BlobRef,
+  CertifyRequest,
+  Committee,
+  EncodedFile,
+  Network,
+  NodeHealth,
+  Prices,
+  Quote,
+  RegisterRequest,
+  SignedTx,
+  StoreRun,
+  TxResult,
+} from './network.ts';
+import { ByteBudget } from './nodes/budget.ts';
+import { NodeClient } from './nodes/client.ts';
+import { Health } from './nodes/health.ts';
+import { NodeHttp } from './nodes/http.ts';
+import { type ReadOptions, readPrimaries } from './nodes/read.ts';
+import { MetadataCache, type ReadParts } from './nodes/slivers.ts';
+import { startUpload, type UploadOptions } from './nodes/upload.ts';
+import { readBlob, spotCheck } from './nodes/whole.ts';
+import type { Wallet } from './wallet.ts';
+
+/** Slivers in memory at a time, over all uploads. */
+const UPLOAD_BUDGET_BYTES = 48 * 1024 * 1024;
+
+/** How to reach a network. */
+export interface RealNetworkSettings {
+  readonly name: string;
+  /** Sui fullnodes that speak gRPC-web; the next one is used when one fails. */
+  readonly rpcUrls: readonly string[];
+  readonly systemObjectId: SuiId;
+  readonly stakingPoolId: SuiId;
+  /** Plain http only where the network's settings say so. */
+  readonly nodeScheme: 'http' | 'https';
+}
+
+/** Walrus and Sui over HTTP. */
+export class RealNetwork implements Network {
+  readonly address: SuiId;
+  readonly #parts: ReadParts;
+  readonly #rpc: SuiRpc;
+  readonly #state: ChainState;
+  readonly #known: KnownObjects;
+  readonly #signer: Signer;
+  readonly #submitter: Submitter;
+  readonly #lane = new Lane();
+  readonly #http: NodeHttp;
+  readonly #client: NodeClient;
+  readonly #metadata = new MetadataCache();
+  readonly #budget = new ByteBudget(UPLOAD_BUDGET_BYTES);
+
+  constructor(
+    settings: RealNetworkSettings,
+    wallet: Wallet,
+    options: { readonly clock?: Clock; readonly random?: Random } = {},
+  ) {
+    const parts = {
+      clock: options.clock ?? systemClock,
+      random: options.random ?? systemRandom,
+    };
+    this.address = wallet.address;
+    this.#rpc = new SuiRpc(settings.name, settings.rpcUrls, parts);
+    this.#state = new ChainState(this.#rpc, settings.systemObjectId, settings.stakingPoolId, parts);
+    this.#known = new KnownObjects(wallet.address);
+    this.#signer = new Signer(this.#rpc, this.#state, this.#known, wallet, parts);
+    this.#submitter = new Submitter(this.#rpc, this.#state, this.#known, wallet.address, parts);
+    this.#http = new NodeHttp(settings.nodeScheme);
+    this.#client = new NodeClient(this.#http, new Health(parts.clock), parts);
+    this.#parts = {
+      ...parts,
+      client: this.#client,
+      committee: (fresh, signal) => this.committee({ fresh, signal }),
+    };
+  }
+
+  async committee(options: { fresh?: boolean; signal?: AbortSignal } = {}): Promise<Committee> {
+    const committee = await this.#state.committee(options.fresh ?? false, options.signal);
+    this.#client.health.watch(committee);
+    return committee;
+  }
+
+  prices(signal?: AbortSignal): Promise<Prices> {
+    return this.#state.prices(false, signal);
+  }
+
+  async quote(size: number, epochsAhead: number, signal?: AbortSignal): Promise<Quote> {
+    const [{ nShards }, prices] = await Promise.all([
+      this.committee({ ...(signal && { signal }) }),
+      this.prices(signal),
+    ]);
+    return quoteBlob(size, nShards, epochsAhead, prices);
+  }
+
+  async balance(signal?: AbortSignal): Promise<Balance> {
+    const { walType } = await this.#state.refs(signal);
+    const [wal, sui] = await Promise.all([
+      this.#rpc.balance(this.address, walType, signal),
+      this.#rpc.balance(this.address, SUI_TYPE, signal),
+    ]);
+    return { wal, sui };
+  }
+
+  #sign(recipe: Recipe, signal?: AbortSignal): Promise<SignedTx> {
+    return this.#lane.sign(signal, () => this.#signer.sign(recipe, signal));
+  }
+
+  /** WAL coins that hold the cost and its margin, within the owner's limit. */
+  async #payment(
+    what: string,
+    cost: bigint,
+    walMax: bigint,
+    walType: string,
+    signal?: AbortSignal,
+  ) {
+    if (cost > walMax) throw overBudget(what, cost, walMax);
+    const { address } = this;
+    const coins = await listCoins(this.#rpc, this.#known, address, walType, this.#parts, signal);
+    const present = coins.reduce((sum, coin) => sum + coin.balance, 0n);
+    const padded = withMargin(cost, walMax);
+    // A wallet that holds the price but not the margin pays with what it has.
+    const amount = present >= cost && present < padded ? present : padded;
+    return { coins: chooseCoins(coins, amount, address, 'WAL'), amount };
+  }
+
+  async #owned(objectId: SuiId, what: string, signal?: AbortSignal): Promise<ObjectRef> {
+    const object = await readOwned(
+      this.#rpc,
+      this.#known,
+      objectId,
+      BLOB_MASK,
+      this.#parts,
+      signal,
+    );
+    if (object !== undefined) return refOf(object);
+    throw new TuskError('not_found', `${what} ${objectId} does not exist on chain`, {
+      details: { objectId },
+    });
+  }
+
+  signRegister(request: RegisterRequest, signal?: AbortSignal): Promise<SignedTx> {
+    return this.#sign(async refs => {
+      const [{ nShards }, prices] = await Promise.all([
+        this.committee({ ...(signal && { signal }) }),
+        this.#state.prices(true, signal),
+      ]);
+      const quote = quoteBlob(request.size, nShards, request.epochsAhead, prices);
+      const cost = quote.storage + quote.write;
+      const what = `registering blob ${request.blobId}`;
+      const paid = await this.#payment(what, cost, request.walMax, refs.walType, signal);
+      const { address } = this;
+      return registerTx(refs, address, request, quote.encodedBytes, paid.coins, paid.amount);
+    }, signal);
+  }
+
+  signCertify(request: CertifyRequest, signal?: AbortSignal): Promise<SignedTx> {
+    return this.#sign(async refs => {
+      const { previous } = request.head ?? {};
+      const [blob, head] = await Promise.all([
+        this.#owned(request.blobObjectId, 'Blob object', signal),
+        previous === undefined ? undefined : this.#owned(previous, 'the previous head', signal),
+      ]);
+      return certifyTx(refs, request, blob, head);
+    }, signal);
+  }
+
+  signDelete(blobObjectId: SuiId, signal?: AbortSignal): Promise<SignedTx> {
+    return this.#sign(async refs => {
+      const blob = await this.#owned(blobObjectId, 'Blob object', signal);
+      return deleteTx(refs, this.address, blob);
+    }, signal);
+  }
+
+  signExtend(
+    blobObjectId: SuiId,
+    epochs: number,
+    walMax: bigint,
+    signal?: AbortSignal,
+  ): Promise<SignedTx> {
+    return this.#sign(async refs => {
+      const [blob, facts, prices] = await Promise.all([
+        this.#owned(blobObjectId, 'Blob object', signal),
+        this.blobObject(blobObjectId, signal),
+        this.#state.prices(true, signal),
+      ]);
+      const cost = quoteExtension(facts?.storageBytes ?? 0, epochs, prices);
+      const what = `extending ${blobObjectId}`;
+      const paid = await this.#payment(what, cost, walMax, refs.walType, signal);
+      return extendTx(refs, blob, epochs, paid.coins, paid.amount);
+    }, signal);
+  }
+
+  submit(tx: SignedTx, signal?: AbortSignal): Promise<TxResult> {
+    return this.#lane.send(tx.digest, signal, settlesFate, () =>
+      this.#submitter.submit(tx, signal),
+    );
+  }
+
+  async blobObject(objectId: SuiId, signal?: AbortSignal): Promise<BlobObject | undefined> {
+    const [{ originalPackage }, object] = await Promise.all([
+      this.#state.refs(signal),
+      readOwned(this.#rpc, this.#known, objectId, BLOB_MASK, this.#parts, signal),
+    ]);
+    return blobFromObject(object, originalPackage);
+  }
+
+  async blobsOf(owner: SuiId, signal?: AbortSignal): Promise<BlobObject[]> {
+    const { originalPackage } = await this.#state.refs(signal);
+    return blobsOf(this.#rpc, owner, originalPackage, signal);
+  }
+
+  attributes(objectId: SuiId, signal?: AbortSignal): Promise<Record<string, string>> {
+    return attributesOf(this.#rpc, objectId, signal);
+  }
+
+  store(
+    file: EncodedFile,
+    object: { readonly objectId: SuiId; readonly deletable: boolean },
+    options: UploadOptions,
+  ): StoreRun {
+    return startUpload({ ...this.#parts, budget: this.#budget }, file, object, options);
+  }
+
+  readPrimaries(blob: BlobRef, indices: number[], options: ReadOptions): Promise<void> {
+    return readPrimaries(this.#parts, this.#metadata, blob, indices, options);
+  }
+
+  readBlob(blobId: BlobId, signal: AbortSignal): Promise<Buffer> {
+    return readBlob(this.#parts, this.#metadata, blobId, signal);
+  }
+
+  spotCheck(
+    blob: BlobRef,
+    metadata: Buffer,
+    count: number,
+    signal: AbortSignal,
+  ): ReturnType<Network['spotCheck']> {
+    return spotCheck(this.#parts, blob, metadata, count, signal);
+  }
+
+  health(): NodeHealth[] {
+    return this.#client.health.report();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#http.close(), this.#rpc.close()]);
+  }
+}
