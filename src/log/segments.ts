@@ -30,7 +30,7 @@ export interface Segment {
   liveBytes: number;
   /** When its oldest live byte may have been staged (ms since 1970). */
   oldestMs: number;
-  /** Number of its last record. */
+  /** Last record that stands in it or points into or away from it: until that is applied for good, the bytes may be needed. */
   lastSeq: Seq;
   map: { handle: number; fd: number; bytes: Buffer } | undefined;
 }
@@ -143,13 +143,14 @@ export class Segments {
     return this.map(this.get(slotOf(addr))).bytes.subarray(from, from + length);
   }
 
-  /** Counts bytes that extents begin or cease to point at. */
-  account(addr: LogAddr, bytes: number, timeMs: number): void {
+  /** Counts bytes that extents begin (or cease, `bytes` < 0) to point at because of record `seq`. */
+  account(addr: LogAddr, bytes: number, seq: Seq, timeMs: number): void {
     const segment = this.get(slotOf(addr));
     if (bytes > 0) {
       if (segment.liveBytes === 0 || timeMs < segment.oldestMs) segment.oldestMs = timeMs;
     }
     segment.liveBytes += bytes;
+    segment.lastSeq = Math.max(segment.lastSeq, seq);
   }
 
   /** Unmaps segments beyond the limit, never those in `keep`; called between turns of the event loop. */

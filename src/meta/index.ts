@@ -80,8 +80,8 @@ export class MetaIndex implements Index {
     this.#queries = queries;
     this.#writer = writer;
     this.#clock = clock;
-    this.memory = new Memory(queries, (addr, bytes) =>
-      log.segments.account(addr, bytes, clock.nowMs()),
+    this.memory = new Memory(queries, (addr, bytes, seq) =>
+      log.segments.account(addr, bytes, seq, clock.nowMs()),
     );
     this.nextIno = queries.state('next_ino');
     this.nextCookie = queries.state('next_cookie');
@@ -90,7 +90,7 @@ export class MetaIndex implements Index {
     this.memory.stagedFiles = queries.stagedFiles();
     this.#appliedSeq = log.lastSeq;
     for (const { slot, bytes } of queries.liveBytes()) {
-      log.segments.account(addrOf(slot, 0), bytes, log.segments.writtenMs(slot));
+      log.segments.account(addrOf(slot, 0), bytes, 0, log.segments.writtenMs(slot));
       this.memory.stagedBytes += bytes;
     }
     this.#reclaimer = new Reclaimer(this, queries, writer, durable);
@@ -246,6 +246,7 @@ export class MetaIndex implements Index {
 
   async close(): Promise<void> {
     try {
+      this.#writer.hurry();
       await this.#reclaimer.stop();
       await this.log.sync();
       await this.#writer.close();

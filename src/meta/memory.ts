@@ -23,7 +23,7 @@ interface Target {
 type Pins = Map<Name, Dentry | null>;
 
 /** What the memory tells its owner about log bytes. */
-export type Account = (addr: LogAddr, bytes: number) => void;
+export type Account = (addr: LogAddr, bytes: number, seq: Seq) => void;
 
 /** All layers. */
 export class Memory {
@@ -119,11 +119,11 @@ export class Memory {
     const stagedBefore = map.stagedBytes;
     const bytesBefore = map.bytes;
     // New references first: a segment must not look dead while its bytes only move within a file.
-    for (const extent of put) if (extent.addr >= 0) this.#account(extent.addr, extent.length);
+    for (const extent of put) if (extent.addr >= 0) this.#account(extent.addr, extent.length, seq);
     let clears = 0;
     for (const old of map.replace(from, to, put)) {
       clears |= old.addr >= 0 ? CLEARS_STAGED : CLEARS_FRAMES;
-      if (old.addr >= 0) this.#account(old.addr, -old.length);
+      if (old.addr >= 0) this.#account(old.addr, -old.length, seq);
     }
     this.#countStaged(stagedBefore, map.stagedBytes);
     this.contentBytes += map.bytes - bytesBefore;

@@ -102,9 +102,15 @@ export class Reclaimer {
 
   async #pass(wipe: boolean): Promise<void> {
     this.#freeDead(wipe);
-    const full = this.#victim();
-    if (full === undefined) return;
-    await this.#empty(full);
+    let moved = false;
+    for (let full = this.#victim(); full !== undefined; full = this.#victim()) {
+      await this.#empty(full);
+      if (full.liveBytes > 0) break;
+      moved = true;
+    }
+    if (!moved) return;
+    await this.#host.log.sync();
+    await this.#writer.checkpoint();
     this.#freeDead(wipe);
   }
 
@@ -125,14 +131,15 @@ export class Reclaimer {
   /** The segment whose emptying gains most, if the log is larger than it may be. */
   #victim(): Segment | undefined {
     const { log, memory } = this.#host;
-    const usedBytes = log.segments.usedCount * log.segments.segmentBytes;
-    if (this.#pins.size > 0 || usedBytes <= 2 * memory.stagedBytes + SLACK_BYTES) return undefined;
+    let usedBytes = 0;
     let best: Segment | undefined;
     for (const segment of log.segments.used) {
-      if (segment === log.head || segment.lastSeq > this.#durable || segment.liveBytes === 0)
-        continue;
+      if (segment === log.head || segment.liveBytes === 0) continue;
+      usedBytes += log.segments.segmentBytes;
+      if (segment.lastSeq > this.#durable) continue;
       if (best === undefined || segment.liveBytes < best.liveBytes) best = segment;
     }
+    if (this.#pins.size > 0 || usedBytes <= 2 * memory.stagedBytes + SLACK_BYTES) return undefined;
     return best !== undefined && best.liveBytes < log.segments.segmentBytes / 2 ? best : undefined;
   }
 

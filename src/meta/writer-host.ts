@@ -63,11 +63,16 @@ export class WriterHost {
     return this.#ask(id => ({ type: 'copy', id, directory }));
   }
 
+  /** From now on no write that failed is tried again: closing never waits for room on the disk. */
+  hurry(): void {
+    Atomics.store(this.#ending, 0, 1);
+    Atomics.notify(this.#ending, 0);
+  }
+
   /** Applies what was named, checkpoints and ends the thread. */
   async close(): Promise<void> {
     this.#worker.removeAllListeners('exit');
-    Atomics.store(this.#ending, 0, 1);
-    Atomics.notify(this.#ending, 0);
+    this.hurry();
     const ended = new Promise(resolve => this.#worker.once('exit', resolve));
     await this.#ask(id => ({ type: 'close', id })).finally(() => this.#worker.terminate());
     await ended;

@@ -1,0 +1,124 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Log } from '../../src/log/log.ts';
+import { segmentPath, slotsIn, stagedPlace } from '../../src/log/place.ts';
+import { LogReader } from '../../src/log/reader.ts';
+import { type LogPosition, RECORD_HEADER_BYTES } from '../../src/log/record.ts';
+import { native } from '../../src/native.ts';
+
+const KiB = 1024;
+const SEGMENT = 256 * KiB;
+const START: LogPosition = { slot: 0, offset: 0, seq: 0, crc: 0 };
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'tuskfs-log-'));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+const openLog = (end = START, where = directory): Log =>
+  new Log({ directory: where, segmentBytes: SEGMENT, reserveBytes: 0, end });
+
+/** Appends a record; returns the address of its data. */
+const append = (log: Log, mutations: string, data: Buffer): number => {
+  const room = log.reserve(mutations.length, data.length, false)!;
+  const scratch = Buffer.alloc(RECORD_HEADER_BYTES + mutations.length);
+  scratch.write(mutations, RECORD_HEADER_BYTES, 'latin1');
+  log.append(room, { timeMs: 5, inodes: 6, contentBytes: 7 }, scratch, data);
+  return room.dataAddr;
+};
+
+const readAll = (where: string, applied = 0): { texts: string[]; end: LogPosition } => {
+  const reader = new LogReader(where, applied);
+  const texts: string[] = [];
+  for (let record = reader.next(true); record !== undefined; record = reader.next(true))
+    texts.push(`${record.seq}:${record.mutations.latin1Slice()}:${record.dataBytes}`);
+  const end = reader.position;
+  reader.close();
+  return { texts, end };
+};
+
+test('crc32c is Castagnoli and continues', () => {
+  const digits = Buffer.from('123456789');
+  expect(native.crc32c(digits, 0, 9, 0)).toBe(0xe3069283);
+  expect(native.crc32c(digits, 4, 9, native.crc32c(digits, 0, 4, 0))).toBe(0xe3069283);
+  const target = Buffer.alloc(12);
+  expect(native.copyCrc32c(target, 2, digits, 0, 9, 0)).toBe(0xe3069283);
+  expect(target.subarray(2, 11)).toEqual(digits);
+});
+
+test('records come back across segments, from any of them on, with their data in place', async () => {
+  const log = openLog();
+  const expected: string[] = [];
+  const places: { addr: number; byte: number; length: number }[] = [];
+  for (let i = 1; i <= 60; i++) {
+    const length = i % 3 === 0 ? 70 * KiB : i * 11;
+    const addr = append(log, `m${i}`, Buffer.alloc(length, i));
+    if (length >= 64 * KiB) expect(addr % 4096).toBe(0);
+    places.push({ addr, byte: i, length });
+    expected.push(`${i}:m${i}:${length}`);
+    if (i === 30) await log.sync();
+  }
+  for (const { addr, byte, length } of places) {
+    expect(log.segments.bytes(addr, length).equals(Buffer.alloc(length, byte))).toBe(true);
+    const { path, offset } = stagedPlace(directory, addr);
+    expect(readFileSync(path).subarray(offset, offset + length)[length - 1]).toBe(byte);
+  }
+  await log.close();
+  expect(log.syncedSeq).toBe(60);
+  expect(slotsIn(directory).length).toBeGreaterThan(5);
+  expect(readAll(directory).texts).toEqual(expected);
+  for (const applied of [1, 17, 42, 60])
+    expect(readAll(directory, applied).texts).toEqual(expected.slice(applied));
+});
+
+test('a tail torn at any byte ends the replay before it, and what follows replaces it', async () => {
+  const log = openLog();
+  for (let i = 1; i <= 3; i++) append(log, `record ${i}`, Buffer.alloc(40, i));
+  await log.close();
+  const path = segmentPath(directory, slotsIn(directory)[0]!);
+  const whole = readFileSync(path);
+  const last = whole.lastIndexOf(Buffer.from('TKLR'));
+  const other = join(directory, 'other');
+  const torn = segmentPath(other, 1);
+  for (let cut = last; cut < last + RECORD_HEADER_BYTES + 8 + 40; cut++) {
+    mkdirSync(other, { recursive: true });
+    const bytes = Buffer.from(whole);
+    // Every byte counts, also where the lost one happened to be zero.
+    bytes[cut] = bytes[cut]! ^ 0x55;
+    writeFileSync(torn, bytes);
+    expect(readAll(other).texts.length, `byte ${cut}`).toBe(2);
+  }
+  // A new third record of the same length, before the old fourth: the old one must not come back.
+  const { end } = readAll(other);
+  const again = openLog(end, other);
+  append(again, 'RECORD 3', Buffer.alloc(40, 9));
+  await again.close();
+  expect(readAll(other).texts).toEqual(['1:record 1:40', '2:record 2:40', '3:RECORD 3:40']);
+});
+
+test('records behind a torn one never come back, although their bytes are whole', async () => {
+  const log = openLog();
+  for (let i = 1; i <= 5; i++) append(log, `record ${i}`, Buffer.alloc(40, i));
+  await log.close();
+  const path = segmentPath(directory, 1);
+  const bytes = readFileSync(path);
+  bytes[bytes.indexOf('record 3')]! ^= 1;
+  writeFileSync(path, bytes);
+  const { texts, end } = readAll(directory);
+  expect(texts.length).toBe(2);
+  const again = openLog(end);
+  append(again, 'renewed3', Buffer.alloc(40, 3));
+  await again.close();
+  expect(readAll(directory).texts.length).toBe(3);
+});
+
+test('a log that lost the records which the index needs is refused', async () => {
+  const log = openLog();
+  for (let i = 1; i <= 12; i++) append(log, `record ${i}`, Buffer.alloc(60 * KiB, i));
+  await log.close();
+  rmSync(segmentPath(directory, 1));
+  expect(() => readAll(directory)).toThrow(/begins with record/);
+  expect(readdirSync(directory).every(name => name.endsWith('.seg'))).toBe(true);
+});
