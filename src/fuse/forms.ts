@@ -10,7 +10,6 @@ import type { Reply } from './reply.ts';
 import {
   ATTR_BYTES,
   ATTR_OUT_BYTES,
-  BLOCK_BYTES,
   OUT_HEADER_BYTES as BODY,
   ENTRY_BYTES,
   OPEN_KEEP_CACHE,
@@ -73,39 +72,6 @@ export const ATTR: Form<Attr> = {
     reply.u64(BODY + 8, 0);
     reply.attr(BODY + ATTR_OUT_BYTES - ATTR_BYTES, attr);
     return ATTR_OUT_BYTES;
-  },
-};
-
-const STATX_BASIC_AND_BTIME = 0xfff;
-const STATX_BYTES = 256;
-
-const encodeStatxTime = (reply: Reply, at: number, seconds: number, ns: number): void => {
-  reply.u64(at, seconds);
-  reply.u32(at + 8, ns);
-};
-
-/** fuse_statx_out: attributes with the time of birth. */
-export const STATX: Form<Attr> = {
-  encode(reply, attr) {
-    const at = BODY + 32;
-    reply.zero(BODY, at + STATX_BYTES);
-    reply.u64(BODY, TRUST_SECONDS);
-    reply.u32(at, STATX_BASIC_AND_BTIME);
-    reply.u32(at + 4, BLOCK_BYTES);
-    reply.u32(at + 16, attr.nlink);
-    reply.u32(at + 20, attr.uid);
-    reply.u32(at + 24, attr.gid);
-    reply.u16(at + 28, attr.mode);
-    reply.u64(at + 32, attr.ino);
-    reply.u64(at + 40, attr.size);
-    reply.u64(at + 48, attr.blocks);
-    encodeStatxTime(reply, at + 64, attr.atime, attr.atimeNs);
-    encodeStatxTime(reply, at + 80, attr.btime, attr.btimeNs);
-    encodeStatxTime(reply, at + 96, attr.ctime, attr.ctimeNs);
-    encodeStatxTime(reply, at + 112, attr.mtime, attr.mtimeNs);
-    reply.u32(at + 128, (attr.rdev >> 8) & 0xfff);
-    reply.u32(at + 132, (attr.rdev & 0xff) | ((attr.rdev >> 12) & 0xfff00));
-    return 32 + STATX_BYTES;
   },
 };
 

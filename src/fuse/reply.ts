@@ -14,7 +14,6 @@ const TWO_32 = 2 ** 32;
 export class Reply {
   readonly buffer: Buffer;
   readonly #words: Uint32Array;
-  readonly #halves: Uint16Array;
   /** Bytes that are sent behind the buffer's instead of being copied into it. */
   views: Buffer[] | undefined;
 
@@ -22,7 +21,6 @@ export class Reply {
   constructor(buffer: Buffer) {
     this.buffer = buffer;
     this.#words = new Uint32Array(buffer.buffer, buffer.byteOffset, buffer.length >> 2);
-    this.#halves = new Uint16Array(buffer.buffer, buffer.byteOffset, buffer.length >> 1);
   }
 
   /** Bytes that a body may have. */
@@ -39,9 +37,6 @@ export class Reply {
     words[3] = uniqueHigh;
   }
 
-  u16(at: number, value: number): void {
-    this.#halves[at >> 1] = value;
-  }
   u32(at: number, value: number): void {
     this.#words[at >> 2] = value;
   }
