@@ -5,15 +5,19 @@
  */
 import { GrpcTypes } from '@mysten/sui/grpc';
 import { normalizeSuiAddress } from '@mysten/sui/utils';
-import type { Clock } from '../../base/clock.ts';
 import { failpoint } from '../../base/failpoints.ts';
-import type { Random } from '../../base/random.ts';
-import type { GenesisNode, LedgerEvent, LedgerState } from '../feed.ts';
+import type { LedgerEvent, LedgerState } from '../feed.ts';
+import {
+  GENESIS_SEQ,
+  type LedgerParts,
+  NOBODY,
+  type Settings,
+  systemTransaction,
+} from './create.ts';
 import { readStaking, readSystem, withNextEpoch, withPrices } from './epochs.ts';
 import { GRPC, Rejection } from './errors.ts';
 import { executeTransaction, type Machine, type Outcome } from './execute.ts';
 import { netGas, storageCost } from './gas.ts';
-import { FIRST_SUI_EPOCH, type GenesisOptions, genesisObjects, newIds } from './genesis.ts';
 import { digestOf, idOf } from './hash.ts';
 import { loadInputs } from './inputs.ts';
 import { Coin } from './layouts.ts';
@@ -33,18 +37,8 @@ import {
 import { type NetworkIds, typeNames } from './types.ts';
 import { balanceChanges, effectsToProto, timestamp, transactionToProto } from './wire.ts';
 
-const NOBODY = normalizeSuiAddress('0x0');
-/** Genesis is the first commit, and every read sees it. */
-const GENESIS_SEQ = 1;
-type Settings = { readonly nodes: readonly GenesisNode[]; readonly registrationDelayMs: number };
-
-/** What a ledger needs from outside. */
-export interface LedgerParts {
-  readonly clock: Clock;
-  readonly random: Random;
-  /** Reads see a transaction only so long after it was executed. */
-  readonly readLagMs: number;
-}
+/** Events a call at most. */
+const EVENTS_MAX = 1000;
 
 /** A ledger over its database. */
 export class Ledger {
@@ -62,33 +56,6 @@ export class Ledger {
     this.#settings = JSON.parse(store.meta('settings')!) as Settings;
     const network = { ids, names: typeNames(ids) };
     this.machine = { network, packages: packagesOf(network) };
-  }
-
-  /** Writes genesis into an empty database. */
-  static create(store: Store, options: GenesisOptions, parts: LedgerParts): void {
-    const ids = newIds(parts.random);
-    const names = typeNames(ids);
-    const nowMs = parts.clock.nowMs();
-    const digest = digestOf('TransactionData', Buffer.from(ids.chainId));
-    const settings: Settings = {
-      nodes: options.nodes,
-      registrationDelayMs: options.registrationDelayMs ?? 500,
-    };
-    const written = genesisObjects(ids, options, parts.random, nowMs).map(value =>
-      sealObject(names, value, 1, digest, storageCost(value)),
-    );
-    const fund = written.reduce((sum, object) => sum + object.storageRebate, 0n);
-    const meta = {
-      ids: JSON.stringify(ids),
-      settings: JSON.stringify(settings),
-      suiEpoch: String(FIRST_SUI_EPOCH),
-      // Storage of system objects is paid by nobody: it starts as the fund's own.
-      storageFund: String(fund),
-      gasCollected: '0',
-    };
-    const executed = (seq: number, atMs: number) => systemTransaction(digest, seq, atMs);
-    const rest = { removed: [], events: [], meta, executed };
-    store.commit({ digest, sender: NOBODY, ok: true, written, ...rest }, nowMs, 0);
   }
 
   /** Wall clock of the ledger. */
@@ -238,7 +205,7 @@ export class Ledger {
     const deadlineMs = this.#parts.clock.monotonicMs() + waitMs;
     for (;;) {
       if (signal.aborted) return [];
-      const events = this.store.events(since, 1000);
+      const events = this.store.events(since, EVENTS_MAX);
       const leftMs = deadlineMs - this.#parts.clock.monotonicMs();
       if (events.length > 0 || leftMs <= 0) return events;
       await this.#nextCommit(leftMs, signal);
@@ -327,22 +294,3 @@ export class Ledger {
     return digest;
   }
 }
-
-/** What is remembered of an act of the administrator. */
-const systemTransaction = (digest: string, seq: number, atMs: number): Uint8Array =>
-  GrpcTypes.ExecutedTransaction.toBinary({
-    digest,
-    signatures: [],
-    effects: {
-      version: 2,
-      status: { success: true },
-      transactionDigest: digest,
-      dependencies: [],
-      changedObjects: [],
-      unchangedConsensusObjects: [],
-      unchangedLoadedRuntimeObjects: [],
-    },
-    checkpoint: BigInt(seq),
-    timestamp: timestamp(atMs),
-    balanceChanges: [],
-  });

@@ -6,6 +6,7 @@
 import type { GrpcTypes } from '@mysten/sui/grpc';
 import { GrpcTypes as Grpc } from '@mysten/sui/grpc';
 import { normalizeSuiAddress } from '@mysten/sui/utils';
+import { messageOf } from '../../base/errors.ts';
 import { ExecutionFailure, GRPC, invalid, Rejection } from './errors.ts';
 import { executeTransaction, type Machine, type Outcome } from './execute.ts';
 import { MAX_GAS_BUDGET, REFERENCE_GAS_PRICE, suggestedBudget } from './gas.ts';
@@ -162,13 +163,22 @@ const selectGas = (
   return chosen.map(({ id, version, digest }) => ({ objectId: id, version, digest }));
 };
 
+/** BCS of a transaction that came in pieces, which may be malformed. */
+const encoded = (tx: Transaction): Uint8Array => {
+  try {
+    return encodeTransaction(tx);
+  } catch (cause) {
+    throw invalid(`malformed transaction: ${messageOf(cause)}`);
+  }
+};
+
 const attempt = (
   machine: Machine,
   view: View,
   tx: Transaction,
   mock?: StoredObject,
 ): Simulation => {
-  const digest = transactionDigest(encodeTransaction(tx));
+  const digest = transactionDigest(encoded(tx));
   const inputs = loadInputs(view, machine.network.names, machine.packages, tx);
   const gas = mock === undefined ? inputs.gas : [mock];
   const outcome = executeTransaction(machine, view, tx, digest, { ...inputs, gas });

@@ -11,6 +11,7 @@ import { systemCode, TuskError } from '../../base/errors.ts';
 import { log } from '../../base/log.ts';
 import { type Random, systemRandom } from '../../base/random.ts';
 import { serveAdmin } from './admin.ts';
+import { createLedger } from './create.ts';
 import type { GenesisOptions } from './genesis.ts';
 import { isGrpcWeb, serveGrpcWeb } from './grpcweb.ts';
 import { Ledger } from './ledger.ts';
@@ -59,7 +60,7 @@ const openLedger = (options: LedgerOptions): Ledger => {
     if (store.lastSeq() === 0) {
       if (options.genesis === undefined)
         throw new TuskError('not_found', `there is no localnet in ${options.directory} yet`);
-      Ledger.create(store, options.genesis, parts);
+      createLedger(store, options.genesis, parts);
     }
     return new Ledger(store, parts);
   } catch (error) {

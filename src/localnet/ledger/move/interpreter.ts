@@ -11,25 +11,9 @@ import type { StoredObject } from '../objects.ts';
 import type { Argument, CallArg, Command, Transaction } from '../transaction.ts';
 import { canonicalType, coinTypeOf, isObjectType, isTransferable, SUI_TYPE } from '../types.ts';
 import type { MoveContext, MoveValue } from './context.ts';
-import { ANY_COIN, isCopyable, type Parameter, readPure } from './function.ts';
+import { ANY_COIN, type Parameter, readPure } from './function.ts';
 import type { Packages } from './packages.ts';
-
-/** A place that holds a value, raw bytes of a pure input, or nothing any more. */
-interface Slot {
-  value: MoveValue | undefined;
-  readonly pure: Uint8Array | undefined;
-  readonly gas: boolean;
-  /** An input that may not be changed, or not be taken by value. */
-  readonly fixed: 'no' | 'shared' | 'readonly';
-}
-
-const slotOf = (value: MoveValue | undefined, rest: Partial<Slot> = {}): Slot => ({
-  value,
-  pure: undefined,
-  gas: false,
-  fixed: 'no',
-  ...rest,
-});
+import { Loans, type Slot, slotOf, wholeOf } from './slots.ts';
 
 /** Base units of computation of a transaction and of a built-in command. */
 const BASE_UNITS = 100;
@@ -43,8 +27,7 @@ export class Interpreter {
   readonly #inputs: Slot[];
   readonly #gas: Slot;
   readonly #results: Slot[][] = [];
-  /** Slots that the current command uses, and whether it may share them. */
-  readonly #used = new Map<Slot, 'ref' | 'sole'>();
+  readonly #loans = new Loans();
 
   constructor(
     context: MoveContext,
@@ -79,7 +62,7 @@ export class Interpreter {
   run(commands: readonly Command[]): void {
     for (const [index, command] of commands.entries()) {
       try {
-        this.#used.clear();
+        this.#loans.end();
         const values = this.#command(command);
         this.#results.push(values.map(value => slotOf(value)));
       } catch (error) {
@@ -184,14 +167,14 @@ export class Interpreter {
     const to = this.#argument(address, { by: 'value', type: 'address' }, objects.length) as string;
     for (const [index, object] of objects.entries()) {
       const slot = this.#slot(object, index);
-      const value = this.#whole(slot, index);
+      const value = wholeOf(slot, index);
       if (!isTransferable(this.#context.network.names, value.type))
         throw argumentError(
           index,
           'INVALID_TRANSFER_OBJECT',
           `${value.type} cannot be transferred`,
         );
-      this.#take(slot, index);
+      this.#loans.take(slot, index);
       this.#context.transfer((value.data as { id: string }).id, to);
     }
     return [];
@@ -199,17 +182,17 @@ export class Interpreter {
 
   #coin(argument: Argument, index: number, by: Parameter['by']): MoveValue {
     const slot = this.#slot(argument, index);
-    const value = this.#whole(slot, index);
+    const value = wholeOf(slot, index);
     if (coinTypeOf(value.type) === undefined)
       throw argumentError(index, 'TYPE_MISMATCH', `${value.type} is no coin`);
-    this.#use(slot, by, index);
+    this.#loans.use(slot, by, index);
     return value;
   }
 
   #argument(argument: Argument, parameter: Parameter, index: number): unknown {
     const slot = this.#slot(argument, index);
     if (slot.pure !== undefined) return this.#pure(slot.pure, parameter, index);
-    const value = this.#whole(slot, index);
+    const value = wholeOf(slot, index);
     if (value.type !== parameter.type)
       throw argumentError(index, 'TYPE_MISMATCH', `${value.type} is no ${parameter.type}`);
     if (slot.gas && parameter.by === 'value')
@@ -218,7 +201,7 @@ export class Interpreter {
         'INVALID_GAS_COIN_USAGE',
         'the gas coin can be taken by value only by TransferObjects',
       );
-    this.#use(slot, parameter.by, index);
+    this.#loans.use(slot, parameter.by, index);
     return value.data;
   }
 
@@ -267,35 +250,6 @@ export class Interpreter {
         );
       }
     }
-  }
-
-  #whole(slot: Slot, index: number): MoveValue {
-    if (slot.value !== undefined) return slot.value;
-    if (slot.pure !== undefined)
-      throw argumentError(index, 'INVALID_USAGE_OF_PURE_ARGUMENT', 'an object is needed here');
-    throw argumentError(index, 'INVALID_VALUE_USAGE', 'the value was already taken');
-  }
-
-  #use(slot: Slot, by: Parameter['by'], index: number): void {
-    if (by === 'value') {
-      if (isCopyable(slot.value!.type)) return;
-      this.#take(slot, index);
-      return;
-    }
-    if (by === 'mut' && slot.fixed === 'readonly')
-      throw argumentError(index, 'INVALID_OBJECT_BY_MUT_REF', 'the object is not mutable here');
-    const before = this.#used.get(slot);
-    if (before === 'sole' || (before === 'ref' && by === 'mut'))
-      throw argumentError(index, 'INVALID_REFERENCE_ARGUMENT', 'the value is borrowed already');
-    this.#used.set(slot, by === 'mut' ? 'sole' : 'ref');
-  }
-
-  #take(slot: Slot, index: number): void {
-    if (slot.fixed !== 'no')
-      throw argumentError(index, 'INVALID_OBJECT_BY_VALUE', 'a shared object cannot be taken');
-    if (this.#used.has(slot))
-      throw argumentError(index, 'CANNOT_MOVE_BORROWED_VALUE', 'the value is borrowed');
-    slot.value = undefined;
   }
 
   #checkLeftovers(): void {
