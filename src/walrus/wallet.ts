@@ -3,7 +3,6 @@
  * mode 0600. It signs transactions, and it gives the volume's envelope a secret that only the
  * holder of the key can compute: Ed25519 signatures are deterministic.
  */
-import { hkdfSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Ed25519Keypair } from '@mysten/sui/keypairs/ed25519';
 import { messageOf, systemCode, TuskError } from '../base/errors.ts';
@@ -53,12 +52,6 @@ export class Wallet {
     const { signature } = await this.#keypair.signPersonalMessage(message);
     // Serialized form: scheme flag, 64 bytes of signature, 32 bytes of public key.
     return Buffer.from(signature, 'base64').subarray(1, 65);
-  }
-
-  /** 32 secret bytes bound to this key, a label and a volume id (HKDF-SHA256 of the signature). */
-  async walletSecret(label: string, volumeId: string): Promise<Buffer> {
-    const signature = await this.signPersonal(Buffer.from(`${label}\0${volumeId}`, 'utf8'));
-    return Buffer.from(hkdfSync('sha256', signature, Buffer.alloc(0), label, 32));
   }
 }
 
