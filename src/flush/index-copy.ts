@@ -3,12 +3,14 @@
  * extents in the packs of this flush. The live index takes the same step later, when the packs
  * are certified; the copy never depends on that.
  */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import type { PackNo } from '../base/ids.ts';
+import type { PackNo, Seq } from '../base/ids.ts';
 import { blobIdToBytes } from '../base/ids.ts';
 import type { FlushedRange } from '../meta/types.ts';
 import type { PackDraft, StoredPack } from './draft.ts';
+import type { Head } from './types.ts';
 
 /** Tables of the tree: what a checkpoint is made for. */
 const TREE = ['inode', 'dentry', 'xattr', 'symlink', 'extent', 'snapshot'] as const;
@@ -17,18 +19,33 @@ const TREE = ['inode', 'dentry', 'xattr', 'symlink', 'extent', 'snapshot'] as co
 export const openSnapshot = (directory: string, name: 'index.db' | 'local.db') =>
   new Database(join(directory, name), { fileMustExist: true });
 
+/** One plain file: no write-ahead log beside it, and none of its marks in the header. */
+const openPlain = (path: string): Database.Database => {
+  const db = new Database(path, { fileMustExist: true });
+  db.pragma('journal_mode = DELETE');
+  db.pragma('journal_mode = OFF');
+  db.pragma('synchronous = OFF');
+  return db;
+};
+
 /** The index copy of one flush. */
 export class IndexCopy {
   readonly path: string;
-  readonly db: Database.Database;
+  #db: Database.Database;
 
   constructor(directory: string) {
     this.path = join(directory, 'index.db');
-    this.db = openSnapshot(directory, 'index.db');
-    // One plain file: no write-ahead log beside it, and none of its marks in the header.
-    this.db.pragma('journal_mode = DELETE');
-    this.db.pragma('journal_mode = OFF');
-    this.db.pragma('synchronous = OFF');
+    this.#db = openPlain(this.path);
+  }
+
+  /** The open database. */
+  get db(): Database.Database {
+    return this.#db;
+  }
+
+  /** Opens the file again after `close`. */
+  open(): void {
+    this.#db = openPlain(this.path);
   }
 
   /** Row number for the next pack. */
@@ -41,13 +58,15 @@ export class IndexCopy {
     return Number(this.db.prepare("SELECT value FROM state WHERE key = 'schema'").pluck().get());
   }
 
-  /** True if the volume holds nothing but its root directory. */
-  isEmpty(): boolean {
-    return this.db.prepare('SELECT 1 FROM inode LIMIT 1 OFFSET 1').get() === undefined;
+  /** Does the tree say what the last checkpoint (kept at `checkpointPath`) says? An empty volume needs none. */
+  isUnchanged(checkpointPath: string, head: Head | undefined, seq: Seq): boolean {
+    if (head?.seq === seq) return true;
+    if (head === undefined)
+      return this.db.prepare('SELECT 1 FROM inode LIMIT 1 OFFSET 1').get() === undefined;
+    return existsSync(checkpointPath) && this.#sameTree(checkpointPath);
   }
 
-  /** Does the tree say the same as in another copy? */
-  sameTree(otherPath: string): boolean {
+  #sameTree(otherPath: string): boolean {
     this.db.prepare('ATTACH ? AS other').run(otherPath);
     try {
       return TREE.every(table => this.#sameTable(table));

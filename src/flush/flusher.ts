@@ -1,0 +1,258 @@
+/**
+ * The one pipeline from staged bytes to a certified checkpoint. One flush runs at a time; before
+ * a new one, everything that an earlier one left in the journal is finished (if it was paid, or
+ * may have been) or dropped (if not).
+ */
+import { readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { messageOf, TuskError } from '../base/errors.ts';
+import { type CheckpointJob, storeCheckpoint } from './checkpoint.ts';
+import { choose } from './choose.ts';
+import type { StoredPack } from './draft.ts';
+import { planFrames } from './frames.ts';
+import { IndexCopy, openSnapshot } from './index-copy.ts';
+import { openJournals, type PackJournal } from './journal.ts';
+import { checkAborted, patiently } from './patience.ts';
+import { Sources } from './sources.ts';
+import { loadHead, SpentLedger, saveHead } from './state.ts';
+import { endTail } from './tail.ts';
+import type {
+  CheckpointResult,
+  FlushParts,
+  FlushProgress,
+  FlushSnapshot,
+  FlushState,
+} from './types.ts';
+import { removeUpload, type Tail, Upload } from './upload.ts';
+
+/** After the first pack, one in this many is checked against the official encoder. */
+const SELF_CHECK_EVERY = 100;
+/** Uploads whose tail may still run while the next pack is sealed: bounds the scratch space. */
+const TAILS_MAX = 4;
+
+/** Options of a run. */
+export interface RunOptions {
+  readonly signal: AbortSignal;
+  readonly onProgress?: (progress: FlushProgress) => void;
+}
+
+/** Flushes one volume. */
+export class Flusher {
+  readonly #parts: FlushParts;
+  readonly #spent: SpentLedger;
+  readonly #lifetime = new AbortController();
+  readonly #tails = new Map<string, Promise<void>>();
+  readonly #progress: FlushProgress = {
+    state: 'idle',
+    bytesDone: 0,
+    bytesTotal: 0,
+    files: 0,
+    packs: 0,
+    packsPending: 0,
+    pending: '',
+  };
+  #onProgress: (progress: FlushProgress) => void = () => {};
+  #turn: Promise<unknown> = Promise.resolve();
+  #checkedOne = false;
+  #conflict: TuskError | undefined;
+
+  constructor(parts: FlushParts) {
+    this.#parts = parts;
+    this.#spent = new SpentLedger(parts.directories.journal);
+  }
+
+  /** Everything paid so far. */
+  get spent() {
+    return this.#spent.spent;
+  }
+
+  /** How far the flush is. */
+  get progress(): FlushProgress {
+    return {
+      ...this.#progress,
+      packsPending: openJournals(this.#parts.directories.journal).length,
+    };
+  }
+
+  /** Finishes what was left, then makes a checkpoint of everything answered before the call. */
+  run(options: RunOptions): Promise<CheckpointResult> {
+    return this.#queue(options, async () => {
+      await this.#resume(options.signal);
+      return this.#checkpoint(options.signal);
+    });
+  }
+
+  /** Finishes what an earlier daemon left behind. */
+  resume(options: RunOptions): Promise<void> {
+    return this.#queue(options, () => this.#resume(options.signal));
+  }
+
+  /** Resolves when no upload's tail is running any more. */
+  async settled(): Promise<void> {
+    while (this.#tails.size > 0) await Promise.all(this.#tails.values());
+  }
+
+  /** Stops tails where they are; the journal takes them up again. */
+  async close(): Promise<void> {
+    this.#lifetime.abort(new TuskError('aborted', 'the flush is closing'));
+    await Promise.allSettled([this.#turn, ...this.#tails.values()]);
+  }
+
+  #queue<T>(options: RunOptions, work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(async () => {
+      this.#onProgress = options.onProgress ?? (() => {});
+      if (this.#conflict !== undefined) throw this.#conflict;
+      try {
+        return await work();
+      } catch (error) {
+        if (error instanceof TuskError && error.code === 'conflicting_head') this.#conflict = error;
+        throw error;
+      } finally {
+        this.#tell({ state: 'idle', pending: '' });
+      }
+    });
+    this.#turn = turn.catch(() => {});
+    return turn;
+  }
+
+  #tell(change: Partial<FlushProgress>): void {
+    Object.assign(this.#progress, change);
+    this.#onProgress(this.progress);
+  }
+
+  readonly #onState = (state: FlushState): void => this.#tell({ state });
+
+  /** In the order of the packs; what was certainly not paid is dropped and chosen again. */
+  async #resume(signal: AbortSignal): Promise<void> {
+    const { outbox, journal } = this.#parts.directories;
+    const left = openJournals(journal).filter(({ packId }) => !this.#tails.has(packId));
+    for (const pack of left) {
+      const { registerTx, objectId } = pack.state;
+      if (registerTx === undefined && objectId === undefined) removeUpload(this.#parts, pack);
+      else if (pack.state.committed) {
+        const tail = await this.#upload(pack, signal).restoreTail();
+        this.#startTail(pack, tail);
+      } else await this.#finish(pack, signal);
+    }
+    const known = new Set(openJournals(journal).map(({ packId }) => `${packId}.pack`));
+    for (const name of readdirSync(outbox))
+      if (!known.has(name)) rmSync(join(outbox, name), { force: true });
+  }
+
+  #upload(journal: PackJournal, signal: AbortSignal): Upload {
+    const selfCheck = !this.#checkedOne || this.#parts.random.below(SELF_CHECK_EVERY) === 0;
+    const before = this.#progress.bytesDone;
+    return new Upload(
+      {
+        parts: this.#parts,
+        spent: this.#spent,
+        signal,
+        lifetime: this.#lifetime.signal,
+        onState: this.#onState,
+        onWait: pending => this.#tell({ pending }),
+        onStored: (part, bytes) =>
+          this.#tell({
+            bytesDone: Math.min(before + Math.floor(part * bytes), this.#progress.bytesTotal),
+          }),
+        selfCheck,
+      },
+      journal,
+    );
+  }
+
+  async #finish(journal: PackJournal, signal: AbortSignal): Promise<StoredPack> {
+    const { stored, tail } = await this.#upload(journal, signal).finish();
+    this.#checkedOne = true;
+    this.#tell({ packs: this.#progress.packs + 1 });
+    this.#startTail(journal, tail);
+    while (this.#tails.size >= TAILS_MAX) await Promise.race(this.#tails.values());
+    return stored;
+  }
+
+  #startTail(journal: PackJournal, tail: Tail): void {
+    const { logger } = this.#parts;
+    const { packId } = journal;
+    const ended = endTail(this.#parts, journal, tail, this.#lifetime.signal)
+      .catch((error: unknown) => logger.warn({ packId, error: messageOf(error) }, 'tail stopped'))
+      .finally(() => {
+        this.#tails.delete(packId);
+        this.#onProgress(this.progress);
+      });
+    this.#tails.set(packId, ended);
+  }
+
+  async #checkpoint(signal: AbortSignal): Promise<CheckpointResult> {
+    this.#tell({ state: 'choosing', bytesDone: 0, bytesTotal: 0, files: 0, packs: 0 });
+    const snapshot = await this.#parts.front.snapshot();
+    const copy = new IndexCopy(snapshot.directory);
+    try {
+      return await this.#store(snapshot, copy, signal);
+    } finally {
+      copy.close();
+      await snapshot.release();
+    }
+  }
+
+  async #store(
+    snapshot: FlushSnapshot,
+    copy: IndexCopy,
+    signal: AbortSignal,
+  ): Promise<CheckpointResult> {
+    const parts = this.#parts;
+    const { journal } = parts.directories;
+    const head = loadHead(journal);
+    const local = openSnapshot(snapshot.directory, 'local.db');
+    const { regions, files, stagedBytes } = choose(copy.db, local);
+    local.close();
+    if (
+      regions.length === 0 &&
+      copy.isUnchanged(join(journal, 'checkpoint.db'), head, snapshot.seq)
+    ) {
+      if (head !== undefined && head.seq !== snapshot.seq)
+        saveHead(journal, { ...head, seq: snapshot.seq });
+      return unchanged(head);
+    }
+    this.#tell({ state: 'cutting', bytesTotal: stagedBytes, files });
+    const sources = new Sources(parts.front, signal);
+    const before = this.spent;
+    try {
+      const plan = await planFrames(copy.db, parts.keys, regions, sources);
+      checkAborted(signal);
+      const { nShards } = await patiently(
+        parts,
+        signal,
+        pending => this.#tell({ pending }),
+        () => parts.network.committee({ signal }),
+      );
+      const job: CheckpointJob = {
+        parts,
+        snapshot,
+        copy,
+        plan,
+        nShards,
+        head,
+        onState: this.#onState,
+        onSealed: () => checkAborted(signal),
+        upload: pack => this.#finish(pack, signal),
+      };
+      await storeCheckpoint(job);
+      const { bytesStored, bytesShared } = plan;
+      const { wal, sui } = this.spent;
+      const { packs } = this.#progress;
+      const cost = { wal: wal - before.wal, sui: sui - before.sui };
+      return { stored: true, head: loadHead(journal), packs, bytesStored, bytesShared, ...cost };
+    } finally {
+      sources.close();
+    }
+  }
+}
+
+const unchanged = (head: CheckpointResult['head']): CheckpointResult => ({
+  stored: false,
+  head,
+  packs: 0,
+  bytesStored: 0,
+  bytesShared: 0,
+  wal: 0n,
+  sui: 0n,
+});
