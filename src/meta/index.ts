@@ -67,6 +67,7 @@ export class MetaIndex implements Index {
   nextIno: Ino;
   nextCookie: number;
   inodes: number;
+  treeChanges = 0;
   readonly #queries: Queries;
   readonly #writer: WriterHost;
   readonly #clock: Clock;
@@ -218,6 +219,14 @@ export class MetaIndex implements Index {
         oldestStagedMs = segment.oldestMs;
     }
     return { inodes: this.inodes, stagedBytes, stagedFiles, oldestStagedMs, contentBytes };
+  }
+
+  changes(): number {
+    return this.treeChanges;
+  }
+
+  isSynced(): boolean {
+    return this.log.syncedSeq === this.log.lastSeq;
   }
 
   /** Figures for the metrics page. */

@@ -177,6 +177,10 @@ export interface Index {
   /** Inodes without a name that nobody will give back (after a crash): called once before mounting. */
   removeOrphans(): void;
   totals(): IndexTotals;
+  /** Changes of the tree since it was opened; what the flush commits does not count. */
+  changes(): number;
+  /** True when everything answered so far is *local*. */
+  isSynced(): boolean;
   /** True when no log record is needed any more: everything applied, nothing staged. */
   logIsIdle(): boolean;
   /** Frees every log segment that no staged byte and no unapplied record needs, its bytes included. */

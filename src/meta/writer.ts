@@ -4,11 +4,13 @@
  * handled one after the other, so a copy holds exactly what was asked to be applied before it.
  */
 import { constants, copyFileSync, existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { messageOf, systemCode, TuskError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoints.ts';
 import { ROOT_INO, type Seq } from '../base/ids.ts';
 import { log } from '../base/log.ts';
+import { Ballast } from '../log/ballast.ts';
 import { slotsIn } from '../log/place.ts';
 import { LogReader } from '../log/reader.ts';
 import { Applier } from './apply.ts';
@@ -26,12 +28,15 @@ import type { FromWriter, ToWriter, WriterSettings } from './messages.ts';
 const CHECKPOINT_RECORDS = 20_000;
 /** A checkpoint also starts after this much rest. */
 const REST_MS = 2000;
+const BALLAST_BYTES = 16 * 1024 * 1024;
 const RETRY_FIRST_MS = 50;
 const RETRY_MAX_MS = 5000;
 /** Errors other than a full disk are taken for lasting after this many attempts. */
 const ATTEMPTS_MAX = 8;
 
 const settings = workerData as WriterSettings;
+/** Given up when the disk is full, so that applying can go on and free log segments. */
+const ballast = new Ballast(join(settings.directory, 'ballast'), BALLAST_BYTES);
 const port = parentPort!;
 const say = (message: FromWriter): void => port.postMessage(message);
 
@@ -62,6 +67,7 @@ const retrying = <T>(what: string, work: () => T): T => {
         (!isDiskFull(error) && attempt >= ATTEMPTS_MAX)
       )
         throw error;
+      if (isDiskFull(error) && ballast.release()) continue;
       pause(Math.min(RETRY_FIRST_MS * 2 ** attempt, RETRY_MAX_MS));
     }
   }
@@ -103,6 +109,7 @@ class Writer {
           'nothing was changed: put the file back, or move the log away to go on without what was staged',
       );
     this.#dbs = openDatabases(settings.directory);
+    ballast.hold();
     makeRoot(this.#dbs);
     this.#applier = new Applier(this.#dbs);
     this.#reader = new LogReader(settings.logDirectory, this.#applier.appliedSeq);
@@ -166,7 +173,9 @@ class Writer {
     while (this.#applier.appliedSeq < target) {
       retrying('apply', () => this.#applyBatch(target));
       say({ type: 'applied', seq: this.#applier.appliedSeq });
-      if (this.#applier.appliedSeq - this.#checkpointedAt > CHECKPOINT_RECORDS) this.#checkpoint();
+      const since = this.#applier.appliedSeq - this.#checkpointedAt;
+      // On a full disk SQLite's write-ahead log is kept as small as it can be.
+      if (since > CHECKPOINT_RECORDS || !ballast.isHeld) this.#checkpoint();
     }
   }
 
@@ -202,6 +211,7 @@ class Writer {
     const whole = retrying('checkpoint', () =>
       [this.#dbs.local, this.#dbs.index].map(db => checkpointed(db, 'PASSIVE')).every(Boolean),
     );
+    ballast.hold();
     if (!whole || seq <= this.#durable) return;
     this.#durable = seq;
     say({ type: 'durable', seq });
