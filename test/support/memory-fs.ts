@@ -238,6 +238,7 @@ export class MemoryFilesystem implements Filesystem {
     const node = this.#find(parent, name);
     const target = this.#find(newParent, newName);
     if (node === undefined) return -Errno.ENOENT;
+    if (!this.nodes.has(newParent)) return -Errno.ESTALE;
     if (flags & RENAME_EXCHANGE) {
       if (target === undefined) return -Errno.ENOENT;
       this.#enter(this.nodes.get(newParent)!, newName, node);
@@ -356,7 +357,8 @@ export class MemoryFilesystem implements Filesystem {
   }
 
   setxattr(_caller: Caller, ino: Ino, name: Name, value: Buffer, flags: number): Outcome {
-    const xattrs = this.nodes.get(ino)!.xattrs;
+    const xattrs = this.nodes.get(ino)?.xattrs;
+    if (xattrs === undefined) return -Errno.ESTALE;
     if (flags & XATTR_CREATE && xattrs.has(name)) return -Errno.EEXIST;
     if (flags & XATTR_REPLACE && !xattrs.has(name)) return -Errno.ENODATA;
     xattrs.set(name, Buffer.from(value));
@@ -364,23 +366,22 @@ export class MemoryFilesystem implements Filesystem {
   }
 
   listxattr(_caller: Caller, ino: Ino): Answer<Name[]> {
-    return [...this.nodes.get(ino)!.xattrs.keys()];
+    const node = this.nodes.get(ino);
+    return node === undefined ? -Errno.ESTALE : [...node.xattrs.keys()];
   }
 
   removexattr(_caller: Caller, ino: Ino, name: Name): Outcome {
-    return this.nodes.get(ino)!.xattrs.delete(name) ? 0 : -Errno.ENODATA;
+    return this.nodes.get(ino)?.xattrs.delete(name) ? 0 : -Errno.ENODATA;
   }
 
   fallocate(_caller: Caller, ino: Ino, offset: number, length: number, mode: number): Outcome {
     const node = this.nodes.get(ino);
     if (node === undefined) return -Errno.ESTALE;
     if (mode & (FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE)) {
-      for (let at = offset; at < Math.min(offset + length, node.size); ) {
-        const index = Math.floor(at / CHUNK);
-        const from = at - index * CHUNK;
-        const bytes = Math.min(CHUNK - from, offset + length - at);
-        node.chunks.get(index)?.fill(0, from, from + bytes);
-        at += bytes;
+      for (const [index, chunk] of node.chunks) {
+        const from = Math.max(0, offset - index * CHUNK);
+        const to = Math.min(CHUNK, offset + length - index * CHUNK);
+        if (from < to) chunk.fill(0, from, to);
       }
     }
     if (!(mode & FALLOC_KEEP_SIZE)) node.size = Math.max(node.size, offset + length);
