@@ -1,6 +1,6 @@
 /** `tuskfs localnet …`: a Walrus network and its ledger on this machine. */
 import { join } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import {
   advanceEpoch,
   faucet,
@@ -119,10 +119,15 @@ const nodesCommand = (localnet: Command): void => {
   add('start', 'start nodes that were stopped', startNodes);
 };
 
+const suiAddress = (text: string): string => {
+  if (/^0x[0-9a-fA-F]{1,64}$/.test(text)) return text;
+  throw new InvalidArgumentError('must be 0x and up to 64 hex digits.');
+};
+
 const ledgerCommands = (localnet: Command): void => {
   const rpcUrlOf = async (options: Where) => (await localnetStatus(directoryOf(options))).rpcUrl;
   withDirectory(localnet.command('faucet'))
-    .argument('<address>', 'address of a wallet')
+    .argument('<address>', 'address of a wallet', suiAddress)
     .description('give an address WAL and SUI to spend')
     .action(async (address: string, options: Where) => {
       const given = await faucet(await rpcUrlOf(options), address);
@@ -162,7 +167,11 @@ export const registerLocalnet = (program: Command): void => {
     .description('a Walrus network on this machine: storage nodes and a ledger');
   const ms = wholeNumber(0, 2 ** 31 - 1);
   withDirectory(localnet.command('start'))
-    .option('--nodes <n>', 'storage nodes (default: 13)', wholeNumber(1, 1000))
+    .option(
+      '--nodes <n>',
+      'storage nodes (default: 13; the official SDK needs 11 or more)',
+      wholeNumber(1, 1000),
+    )
     .option('--shards <n>', 'shards (default: 100)', wholeNumber(4, 1000))
     .option(
       '--port <port>',

@@ -26,7 +26,11 @@ import { callControl, notRunning } from './socket.ts';
 import type { LocalnetStatus } from './status.ts';
 
 const START_MS_MAX = 60_000;
+/** A daemon that neither answers nor ends is waited for so long. */
+const SETTLE_MS_MAX = 10_000;
 const STOP_MS_MAX = 20_000;
+/** Nodes in processes of their own outlive a killed daemon by an instant. */
+const PORT_WAIT_MS = 2_000;
 
 /** Status of the localnet in a directory; `not_found` if none runs. */
 export const localnetStatus = (directory: string): Promise<LocalnetStatus> =>
@@ -40,12 +44,6 @@ export const stopNodes = (directory: string, nodes: readonly number[]): Promise<
 export const startNodes = (directory: string, nodes: readonly number[]): Promise<void> =>
   callControl(networkPaths(directory), 'startNodes', { nodes });
 
-const runningStatus = (paths: NetworkPaths): Promise<LocalnetStatus | undefined> =>
-  callControl<LocalnetStatus>(paths, 'status').catch(error => {
-    if (error instanceof TuskError && error.code === 'not_found') return undefined;
-    throw error;
-  });
-
 /** Pid of the recorded daemon while it lives. */
 const recordedPid = (paths: NetworkPaths): number | undefined => {
   if (!existsSync(paths.daemon)) return undefined;
@@ -54,10 +52,44 @@ const recordedPid = (paths: NetworkPaths): number | undefined => {
   return startTicksOf(pid) === startTicks ? pid : undefined;
 };
 
+/**
+ * Status of a daemon that runs, undefined if none does. One that is just starting or ending (its
+ * process lives, but nobody answers) is waited for.
+ */
+const runningStatus = async (paths: NetworkPaths): Promise<LocalnetStatus | undefined> => {
+  const deadlineMs = systemClock.monotonicMs() + SETTLE_MS_MAX;
+  for (;;) {
+    try {
+      return await callControl<LocalnetStatus>(paths, 'status');
+    } catch (error) {
+      if (!(error instanceof TuskError)) throw error;
+      const pid = recordedPid(paths);
+      if (pid === undefined && error.code === 'not_found') return undefined;
+      if (systemClock.monotonicMs() > deadlineMs) {
+        throw new TuskError(
+          'timeout',
+          `the localnet of ${paths.root} (process ${pid ?? 'unknown'}) does not answer; see ${paths.log}`,
+          { cause: error },
+        );
+      }
+    }
+    await systemClock.sleep(50);
+  }
+};
+
+const becomesFree = async (port: number, waitMs: number): Promise<boolean> => {
+  const deadlineMs = systemClock.monotonicMs() + waitMs;
+  while (!(await isFree(port))) {
+    if (systemClock.monotonicMs() >= deadlineMs) return false;
+    await systemClock.sleep(50);
+  }
+  return true;
+};
+
 const checkPorts = async (network: NetworkFile, isNew: boolean): Promise<void> => {
   for (let index = -1; index < network.nodes; index++) {
     const port = portOf(network, index);
-    if (await isFree(port)) continue;
+    if (await becomesFree(port, isNew ? 0 : PORT_WAIT_MS)) continue;
     const user = index < 0 ? 'the ledger' : `node ${index}`;
     const cure = isNew
       ? 'choose others with --port'
@@ -118,14 +150,6 @@ export const runLocalnet = async (
   const network = settle(paths, saved, asked);
   const running = await runningStatus(paths);
   if (running !== undefined) return { status: running, started: false };
-  const pid = recordedPid(paths);
-  if (pid !== undefined) {
-    throw new TuskError(
-      'busy',
-      `the localnet in ${paths.root} is just starting or ending (process ${pid}); try again`,
-      { kind: 'transient' },
-    );
-  }
   await checkPorts(network, saved === undefined);
   writeNetwork(paths, network);
   return { status: await launch(paths, tethered), started: true };
@@ -134,7 +158,8 @@ export const runLocalnet = async (
 /** Ends the localnet of a directory and waits for it; `not_found` if none runs. Returns its pid. */
 export const stopLocalnet = async (directory: string): Promise<number> => {
   const paths = networkPaths(directory);
-  const pid = (await runningStatus(paths))?.pid ?? recordedPid(paths);
+  const answers = await callControl<LocalnetStatus>(paths, 'status').catch(() => undefined);
+  const pid = answers?.pid ?? recordedPid(paths);
   if (pid === undefined) throw notRunning(paths);
   const startTicks = startTicksOf(pid);
   process.kill(pid, 'SIGTERM');

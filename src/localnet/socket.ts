@@ -70,5 +70,5 @@ export const callControl = <T>(paths: NetworkPaths, method: string, args?: unkno
 export const notRunning = (paths: NetworkPaths): TuskError =>
   new TuskError(
     'not_found',
-    `no localnet runs in ${paths.root}. Start it with \`tuskfs localnet start\`.`,
+    `the localnet of ${paths.root} is not running. Start it with \`tuskfs localnet start\`.`,
   );
