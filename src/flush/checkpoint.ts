@@ -34,6 +34,8 @@ export interface CheckpointJob {
   readonly plan: FramePlan;
   readonly nShards: number;
   readonly head: Head | undefined;
+  /** Pack files still open; whoever ends the job discards them. */
+  readonly writers: Set<PackWriter>;
   readonly onState: (state: FlushState) => void;
   readonly onSealed: (bytes: number) => void;
   /** Brings a sealed pack into network and index. */
@@ -133,6 +135,7 @@ class PackInMaking {
     this.#shape = shape;
     this.pack = pack;
     this.writer = new PackWriter(directories.outbox, keys, random);
+    job.writers.add(this.writer);
     this.#journal = new PackJournal(directories.journal, this.writer.packId.toString('hex'));
     this.#journal.add({ state: 'chosen' });
     failpoint('flush.chosen');
@@ -181,7 +184,7 @@ class PackInMaking {
 
   /** Seals the directory and journals the pack as sealed. */
   async finish(checkpoint: CheckpointDraft | undefined): Promise<PackJournal> {
-    const { parts, copy, nShards } = this.#job;
+    const { parts, copy, nShards, writers } = this.#job;
     this.#journal.keep('draft', writeDraft(this.#draft(checkpoint)));
     if (checkpoint !== undefined) {
       const kept = this.#journal.path('index.db');
@@ -189,6 +192,7 @@ class PackInMaking {
       linkSync(copy.path, kept);
     }
     const size = await this.writer.finish(this.#shape, parts.envelope);
+    writers.delete(this.writer);
     this.#journal.add({ state: 'sealed', size, nShards });
     failpoint('flush.sealed');
     return this.#journal;

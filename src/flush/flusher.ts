@@ -215,6 +215,7 @@ export class Flusher {
     this.#tell({ state: 'cutting', bytesTotal: stagedBytes, files });
     const sources = new Sources(parts.front, signal);
     const before = this.spent;
+    const writers: CheckpointJob['writers'] = new Set();
     try {
       const plan = await planFrames(copy.db, parts.keys, regions, sources);
       checkAborted(signal);
@@ -231,6 +232,7 @@ export class Flusher {
         plan,
         nShards,
         head,
+        writers,
         onState: this.#onState,
         onSealed: () => checkAborted(signal),
         upload: pack => this.#finish(pack, signal),
@@ -242,6 +244,7 @@ export class Flusher {
       const cost = { wal: wal - before.wal, sui: sui - before.sui };
       return { stored: true, head: loadHead(journal), packs, bytesStored, bytesShared, ...cost };
     } finally {
+      for (const writer of writers) writer.discard();
       sources.close();
     }
   }

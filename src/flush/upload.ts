@@ -168,6 +168,8 @@ export class Upload {
       onProgress: ({ bytesSent, bytesTotal }) =>
         onStored(bytesSent / Math.max(1, bytesTotal), this.#draft.bytes),
     });
+    // Whoever needs the certificate awaits it; a tail alone must not fail the process.
+    this.#run.certificate.catch(() => {});
     return this.#run;
   }
 

@@ -22,6 +22,8 @@ const AHEAD_MIN = 2;
 const AHEAD_MAX = 8;
 /** After a full disk the next attempt to complete the reserve waits this long. */
 const RETRY_MS = 200;
+/** Segments that follow each other within this time make a burst. */
+const BURST_MS = 2000;
 
 /** A segment in use. */
 export interface Segment {
@@ -58,6 +60,7 @@ export class Segments {
   #nextSlot: number;
   #namesChanged = true;
   #retryAtMs = 0;
+  #takenAtMs = Number.NEGATIVE_INFINITY;
   /** Segments that had to be used before they were filled with zeros. */
   coldTakes = 0;
 
@@ -121,6 +124,7 @@ export class Segments {
       this.#ahead = Math.min(this.#ahead + 1, AHEAD_MAX);
     }
     const slot = this.#nextSlot++;
+    this.#takenAtMs = systemClock.monotonicMs();
     renameSync(spare.path, segmentPath(this.directory, slot));
     this.#namesChanged = true;
     const segment: Segment = { slot, liveBytes: 0, oldestMs: 0, lastSeq: 0, map: undefined };
@@ -200,8 +204,10 @@ export class Segments {
     if (this.#closed || this.#filling !== undefined) return;
     const warm = this.#spares.filter(spare => spare.warm).length;
     if (warm >= this.#ahead) return;
+    // In a burst the zeros need not reach the disk before the records that replace them.
+    const durable = systemClock.monotonicMs() - this.#takenAtMs > BURST_MS;
     const path = this.#sparePath();
-    this.#filling = native.segmentPrepare(path, this.segmentBytes).then(
+    this.#filling = native.segmentPrepare(path, this.segmentBytes, durable).then(
       () => this.#filled(path),
       error => {
         this.#filling = undefined;

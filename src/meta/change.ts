@@ -158,7 +158,6 @@ export class IndexChange implements Change {
     room: Room,
   ): void {
     const { log, memory, scratch } = this.#host;
-    this.#host.treeChanges++;
     const seq = log.lastSeq + 1;
     const encoded = scratch.done();
     for (const { mutation, at } of places) {

@@ -108,8 +108,9 @@ export class ExtentMap {
     const first = this.#chunkAt(from);
     let last = first;
     while (last + 1 < this.#chunks.length && this.#chunks[last + 1]![0]!.offset <= to) last++;
-    // One chunk more on the left, so that a neighbour that ends at `from` can merge.
-    const start = Math.max(first - 1, 0);
+    // The neighbour that ends at `from` may merge: it can be the last of the chunk before.
+    const alone = first === 0 || this.#indexAt(this.#chunks[first]!, from) > 0;
+    const start = alone ? first : first - 1;
     const old = this.#chunks.slice(start, last + 1).flat();
     const removed: Extent[] = [];
     const fresh: Extent[] = [];

@@ -67,12 +67,12 @@ export class MetaIndex implements Index {
   nextIno: Ino;
   nextCookie: number;
   inodes: number;
-  treeChanges = 0;
   readonly #queries: Queries;
   readonly #writer: WriterHost;
   readonly #clock: Clock;
   readonly #reclaimer: Reclaimer;
   #appliedSeq: Seq;
+  #changes = 0;
   #fatal: Error | undefined;
   #onFatal: ((error: Error) => void) | undefined;
 
@@ -158,6 +158,7 @@ export class MetaIndex implements Index {
   }
 
   change(): Change {
+    this.#changes++;
     return new IndexChange(this);
   }
 
@@ -222,7 +223,7 @@ export class MetaIndex implements Index {
   }
 
   changes(): number {
-    return this.treeChanges;
+    return this.#changes;
   }
 
   isSynced(): boolean {

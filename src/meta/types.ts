@@ -177,7 +177,7 @@ export interface Index {
   /** Inodes without a name that nobody will give back (after a crash): called once before mounting. */
   removeOrphans(): void;
   totals(): IndexTotals;
-  /** Changes of the tree since it was opened; what the flush commits does not count. */
+  /** Changes of the tree begun since it was opened; what the flush commits does not count. */
   changes(): number;
   /** True when everything answered so far is *local*. */
   isSynced(): boolean;

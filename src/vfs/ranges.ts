@@ -54,14 +54,30 @@ const apply = (
   return change.commit(!grows);
 };
 
-/** The next data or hole at or behind an offset. */
-export const lseek = (tree: Tree, ino: Ino, offset: number, whence: number): Answer<number> => {
+/**
+ * The next data or hole at or behind an offset. The kernel asks although it holds written pages
+ * that were not handed over yet: wherever they could change the answer, they are asked for first.
+ */
+export const lseek = (
+  tree: Tree,
+  writeBack: (ino: Ino) => Promise<void>,
+  ino: Ino,
+  offset: number,
+  whence: number,
+): Answer<number> => {
   const inode = tree.index.inode(ino);
   const refusal = fileRefusal(inode);
   if (refusal < 0) return refusal;
+  if (offset < 0) return -Errno.ENXIO;
   if (whence !== SEEK_DATA && whence !== SEEK_HOLE) return -Errno.EINVAL;
-  const size = inode!.size;
-  if (offset < 0 || offset >= size) return -Errno.ENXIO;
+  const at = seek(tree, ino, offset, whence);
+  if (tree.readOnly || (whence === SEEK_DATA && at === offset)) return at;
+  return writeBack(ino).then(() => seek(tree, ino, offset, whence));
+};
+
+const seek = (tree: Tree, ino: Ino, offset: number, whence: number): number => {
+  const size = tree.index.inode(ino)?.size ?? 0;
+  if (offset >= size) return -Errno.ENXIO;
   const at = tree.index.seek(ino, offset, whence === SEEK_DATA ? 'data' : 'hole');
   if (whence === SEEK_DATA) return at < 0 || at >= size ? -Errno.ENXIO : at;
   return at < 0 || at > size ? size : at;

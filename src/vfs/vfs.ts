@@ -33,6 +33,8 @@ export interface VfsParts {
   readonly clock: Clock;
   /** A directory on the disk that holds the log: its free space is what df shows. */
   readonly stateDirectory: string;
+  /** Has the kernel hand over a file's written pages (`invalidateInode` of fuse). */
+  readonly writeBack: (ino: Ino) => Promise<void>;
   readonly readOnly?: boolean;
 }
 
@@ -41,10 +43,12 @@ export class Vfs implements Filesystem {
   readonly #tree: Tree;
   readonly #frames: FrameReader;
   readonly #disk: DiskSpace;
+  readonly #writeBack: (ino: Ino) => Promise<void>;
 
   constructor(parts: VfsParts) {
     this.#tree = new Tree(parts.index, parts.clock, parts.readOnly ?? false);
     this.#frames = parts.frames;
+    this.#writeBack = parts.writeBack;
     this.#disk = new DiskSpace(parts.stateDirectory, parts.clock);
   }
 
@@ -154,7 +158,7 @@ export class Vfs implements Filesystem {
     return fallocate(this.#tree, caller, ino, offset, length, mode);
   }
   lseek(_caller: Caller, ino: Ino, offset: number, whence: number): Answer<number> {
-    return lseek(this.#tree, ino, offset, whence);
+    return lseek(this.#tree, this.#writeBack, ino, offset, whence);
   }
   copyFileRange(
     caller: Caller,

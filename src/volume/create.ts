@@ -16,7 +16,7 @@ import {
 } from '../format/envelope.ts';
 import { ID_BYTES, KEY_BYTES } from '../format/keys.ts';
 import { formatRecoveryKey } from '../format/recovery.ts';
-import { createWallet, loadWallet, type Wallet } from '../walrus/wallet.ts';
+import { loadWallet, saveWallet, Wallet } from '../walrus/wallet.ts';
 import { fund } from './faucet.ts';
 import { configDirectory, stateDirectory, volumePaths } from './paths.ts';
 import {
@@ -89,7 +89,8 @@ export const createVolume = async (
   }
 
   mkdirSync(join(configDirectory(), 'wallets'), { recursive: true, mode: 0o700 });
-  const wallet = createWallet(walletFile);
+  const wallet = Wallet.generate();
+  saveWallet(walletFile, wallet);
   try {
     await fund(options.network, network, wallet.address);
     const volumeId = random.bytes(ID_BYTES);

@@ -321,6 +321,26 @@ describe('the process', () => {
     }
   });
 
+  it('answers unknown methods, browsers and the end in order', async () => {
+    const own = await startTestLedger();
+    try {
+      const { sui } = clientsOf(own.handle, 'binary');
+      await expect(sui.nameService.lookupName({ name: 'a.sui' })).rejects.toMatchObject({
+        code: 'UNIMPLEMENTED',
+      });
+      const { response } = await sui.ledgerService.getServiceInfo({});
+      expect(response.epoch).toBe(BigInt(own.handle.ledger.suiEpoch()));
+      const method = `${own.handle.url}/sui.rpc.v2.LedgerService/GetServiceInfo`;
+      const asked = await fetch(method, { method: 'OPTIONS' });
+      expect(asked.headers.get('access-control-allow-headers')).toBe('*');
+      expect((await post(own.handle, 'stop')).body).toEqual({ stopping: true });
+      await own.handle.stopped;
+      await expect(fetch(own.handle.url)).rejects.toThrow();
+    } finally {
+      await own.remove();
+    }
+  });
+
   it('shows reads an older state when told to lag', async () => {
     const own = await startTestLedger({}, { readLagMs: 400 });
     try {

@@ -160,6 +160,14 @@ export class MemoryIndex implements Index {
   removeOrphans(): void {
     for (const [ino, row] of this.inodes) if (row.nlink === 0) this.removeAll(ino);
   }
+  changes(): number {
+    return 0;
+  }
+
+  isSynced(): boolean {
+    return true;
+  }
+
   totals(): IndexTotals {
     let contentBytes = 0;
     for (const runs of this.runs.values()) for (const run of runs) contentBytes += run.length;

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { TuskError } from '../../src/base/errors.ts';
 import { mountVolume } from '../../src/fuse/mount.ts';
+import { invalidateInode } from '../../src/fuse/notify.ts';
 import { Session } from '../../src/fuse/session.ts';
 import { openIndex } from '../../src/meta/open.ts';
 import { Vfs } from '../../src/vfs/vfs.ts';
@@ -27,6 +28,7 @@ const vfs = new Vfs({
   },
   clock: systemClock,
   stateDirectory: state,
+  writeBack: ino => invalidateInode(mount.device, ino),
 });
 const mount = await mountVolume({ source: 'test', mountPoint });
 const session = new Session(mount.device, vfs);

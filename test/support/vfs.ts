@@ -41,12 +41,14 @@ export const memoryVfs = <I extends Index = MemoryIndex>(
 ) => {
   const clock = new HandClock();
   const index = (options.index ?? new MemoryIndex()) as I;
+  const writtenBack: number[] = [];
   const vfs = new Vfs({
     index,
     frames: options.frames ?? noFrames,
     clock,
     stateDirectory: tmpdir(),
+    writeBack: async ino => void writtenBack.push(ino),
     readOnly: options.readOnly ?? false,
   });
-  return { vfs, index, clock };
+  return { vfs, index, clock, writtenBack };
 };

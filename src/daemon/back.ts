@@ -1,0 +1,116 @@
+/**
+ * The back thread: everything that talks to the network, spends money or takes long. It owns the
+ * signer, the flush pipeline and the fetching of slivers; the front reaches it through the bridge,
+ * and bytes go through files.
+ */
+import { open } from 'node:fs/promises';
+import { parentPort, workerData } from 'node:worker_threads';
+import { systemClock } from '../base/clock.ts';
+import { messageOf, TuskError } from '../base/errors.ts';
+import { PACK_BYTES_MAX } from '../base/limits.ts';
+import { log, logToFile } from '../base/log.ts';
+import { systemRandom } from '../base/random.ts';
+import type { SliverRequest } from '../content/types.ts';
+import { Flusher } from '../flush/flusher.ts';
+import type { FlushFront } from '../flush/types.ts';
+import { volumeKeys } from '../format/keys.ts';
+import { stagedPlace } from '../log/place.ts';
+import { native } from '../native.ts';
+import { volumePaths } from '../volume/paths.ts';
+import type { Network } from '../walrus/network.ts';
+import { RealNetwork } from '../walrus/real-network.ts';
+import { loadWallet } from '../walrus/wallet.ts';
+import { Bridge } from './bridge.ts';
+import type { BackMethods, BackSettings, BackStatus, FrontMethods } from './methods.ts';
+
+/** How long an upload goes on behind its certificate. */
+const TAIL_MS = 10 * 60_000;
+
+const { config, envelope } = workerData as BackSettings;
+const paths = volumePaths(config.volume.stateDirectory);
+logToFile(paths.daemonLog);
+
+const network: Network = new RealNetwork(
+  { name: config.networkName, ...config.network },
+  loadWallet(config.volume.walletFile),
+);
+
+/** Brings slivers into the cache file, each to its own place, as they come. */
+const fetchSlivers = async (request: SliverRequest, signal: AbortSignal): Promise<null> => {
+  const { primaryBytes } = native.blobShape(request.size, request.nShards);
+  const file = await open(request.cachePath, 'r+');
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(request.timeoutMs)]);
+  try {
+    await network.readPrimaries(request, request.slivers, {
+      verify: request.verify,
+      signal: limit,
+      onSliver: async (index, data) => {
+        const at = index * primaryBytes;
+        await file.write(data, 0, Math.min(data.length, request.size - at), at);
+      },
+    });
+    return null;
+  } finally {
+    await file.close();
+  }
+};
+
+const status = async (signal: AbortSignal): Promise<BackStatus> => {
+  const nodes = network.health();
+  try {
+    const [committee, balance] = await Promise.all([
+      network.committee({ signal }),
+      network.balance(signal),
+    ]);
+    return { epoch: committee.epoch, nodes: network.health(), balance, networkError: '' };
+  } catch (error) {
+    return { epoch: null, nodes, balance: null, networkError: messageOf(error) };
+  }
+};
+
+const flushFront: FlushFront = {
+  snapshot: async () => {
+    const { id, directory, seq } = await front.call('snapshot', null);
+    return { directory, seq, release: async () => void (await front.call('releaseSnapshot', id)) };
+  },
+  commitPack: commit => front.call('commitPack', commit),
+  stagedPlace: async addr => stagedPlace(paths.log, addr),
+  readFrame: (frame, signal) => front.call('readFrame', frame, signal),
+};
+
+const flusher = new Flusher({
+  network,
+  keys: volumeKeys(Buffer.from(config.volume.volumeId, 'hex'), Buffer.from(config.volumeKey)),
+  envelope: Buffer.from(envelope),
+  directories: paths,
+  front: flushFront,
+  clock: systemClock,
+  random: systemRandom,
+  limits: {
+    epochsAhead: config.volume.epochsAhead,
+    walMaxPerPack: BigInt(config.volume.walMaxPerPack),
+    tailMs: TAIL_MS,
+    packBytesMax: PACK_BYTES_MAX,
+  },
+  logger: log('flush'),
+});
+
+const methods: BackMethods = {
+  flush: (_, signal) =>
+    flusher.run({ signal, onProgress: progress => void front.call('progress', progress) }),
+  settle: async () => {
+    await flusher.settled();
+    return null;
+  },
+  fetch: (request, signal) => fetchSlivers(request, signal),
+  status: (_, signal) => status(signal),
+  close: async () => {
+    await flusher.close();
+    await network.close();
+    return null;
+  },
+};
+
+const port = parentPort;
+if (port === null) throw new TuskError('internal', 'the back runs as a worker only');
+const front = new Bridge<FrontMethods>(port, methods);

@@ -1,0 +1,125 @@
+/**
+ * When flushes run: on `sync`, when enough is staged, when the oldest staged bytes have lingered,
+ * and again after a failure. One runs at a time; whoever asks while one runs gets the next, which
+ * includes what was answered before the question.
+ */
+import type { Clock } from '../base/clock.ts';
+import { isTransient, messageOf, TuskError } from '../base/errors.ts';
+import { PACK_TARGET_BYTES } from '../base/limits.ts';
+import { log } from '../base/log.ts';
+import type { CheckpointResult } from '../flush/types.ts';
+import type { Index } from '../meta/types.ts';
+
+/** How often the linger is looked at. */
+const LOOK_MS = 1000;
+/** Pauses after a failed flush. */
+const RETRY_MS_MIN = 1000;
+const RETRY_MS_MAX = 60_000;
+
+/** What a flush job is made of. */
+export interface FlushJobParts {
+  readonly index: Pick<Index, 'totals' | 'changes'>;
+  readonly flush: () => Promise<CheckpointResult>;
+  readonly lingerMs: number;
+  readonly clock: Clock;
+}
+
+/** The one flush that runs, the next one, and the reasons to start one. */
+export class FlushJob {
+  readonly #parts: FlushJobParts;
+  readonly #timer: NodeJS.Timeout;
+  #running: Promise<CheckpointResult> | undefined;
+  #next: Promise<CheckpointResult> | undefined;
+  #failedMs = 0;
+  #failures = 0;
+  /** Changes of the tree that the last flush took with it, and when a later one was first seen. */
+  #flushedChanges: number;
+  #changedMs = 0;
+  /** Why the last flush failed; empty after one that succeeded. */
+  lastError = '';
+
+  constructor(parts: FlushJobParts) {
+    this.#parts = parts;
+    // An earlier daemon may have left changes behind that no checkpoint has.
+    this.#flushedChanges = -1;
+    this.#timer = setInterval(() => this.#look(), LOOK_MS);
+    this.#timer.unref();
+  }
+
+  /** True while a flush runs. */
+  get isRunning(): boolean {
+    return this.#running !== undefined;
+  }
+
+  /** Checkpoints everything that was answered before this call. */
+  checkpoint(): Promise<CheckpointResult> {
+    if (this.#running === undefined) return this.#start();
+    this.#next ??= this.#running.then(
+      () => this.#startNext(),
+      () => this.#startNext(),
+    );
+    return this.#next;
+  }
+
+  /** As `checkpoint`, again and again while the reason is one that may pass; other errors reject. */
+  async checkpointPatiently(signal: AbortSignal): Promise<CheckpointResult> {
+    for (;;) {
+      try {
+        return await this.checkpoint();
+      } catch (error) {
+        if (!isTransient(error)) throw error;
+        await this.#parts.clock.sleep(RETRY_MS_MIN, signal);
+      }
+    }
+  }
+
+  /** No flush starts by itself any more. */
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  #startNext(): Promise<CheckpointResult> {
+    this.#next = undefined;
+    return this.#start();
+  }
+
+  #start(): Promise<CheckpointResult> {
+    const changes = this.#parts.index.changes();
+    this.#running = this.#parts.flush().then(
+      result => {
+        this.#running = undefined;
+        this.#flushedChanges = changes;
+        this.#changedMs = 0;
+        this.#failures = 0;
+        this.lastError = '';
+        return result;
+      },
+      error => {
+        this.#running = undefined;
+        this.#failures++;
+        this.#failedMs = this.#parts.clock.monotonicMs();
+        this.lastError = messageOf(error);
+        log('daemon').warn({ error: this.lastError }, 'flush failed');
+        throw error instanceof TuskError
+          ? error
+          : new TuskError('internal', this.lastError, { cause: error });
+      },
+    );
+    return this.#running;
+  }
+
+  #look(): void {
+    const { index, clock, lingerMs } = this.#parts;
+    if (this.#running !== undefined) return;
+    const now = clock.monotonicMs();
+    const pause = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(this.#failures, 10));
+    if (this.#failures > 0 && now - this.#failedMs < pause) return;
+    const { stagedBytes, oldestStagedMs } = index.totals();
+    if (index.changes() === this.#flushedChanges && stagedBytes === 0) return;
+    if (this.#changedMs === 0) this.#changedMs = now;
+    const lingered =
+      now - this.#changedMs >= lingerMs ||
+      (oldestStagedMs > 0 && clock.nowMs() - oldestStagedMs >= lingerMs);
+    if (lingered || stagedBytes >= PACK_TARGET_BYTES) this.checkpoint().catch(() => undefined);
+  }
+}

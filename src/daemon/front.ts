@@ -1,0 +1,239 @@
+/**
+ * The front thread of a mounted volume: index, content, vfs and the FUSE session wired together,
+ * with the back worker behind the bridge. What is made here is taken down in the opposite order.
+ */
+import { mkdirSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { systemClock } from '../base/clock.ts';
+import { TuskError } from '../base/errors.ts';
+import { log } from '../base/log.ts';
+import { workerUrl } from '../base/worker.ts';
+import { Content } from '../content/content.ts';
+import { aadPrefix, packKey, volumeKeys } from '../format/keys.ts';
+import { type Mount, mountVolume } from '../fuse/mount.ts';
+import { invalidateInode } from '../fuse/notify.ts';
+import { Session } from '../fuse/session.ts';
+import { openIndex } from '../meta/open.ts';
+import type { Index, IndexSnapshot } from '../meta/types.ts';
+import { Vfs } from '../vfs/vfs.ts';
+import { readEnvelope } from '../volume/create.ts';
+import { type VolumePaths, volumePaths } from '../volume/paths.ts';
+import { Bridge } from './bridge.ts';
+import type { DaemonConfig } from './config.ts';
+import { FlushJob } from './flush-job.ts';
+import type { BackMethods, BackSettings, FrontMethods } from './methods.ts';
+import { Pipeline } from './pipeline.ts';
+
+const MEMORY_BYTES = 128 * 2 ** 20;
+const FREE_BYTES_MIN = 2 ** 30;
+const READ_AHEAD_BYTES = 16 * 2 ** 20;
+
+/** A mounted volume. */
+export interface Front {
+  readonly config: DaemonConfig;
+  readonly paths: VolumePaths;
+  readonly index: Index;
+  readonly content: Content;
+  readonly mount: Mount;
+  readonly back: Bridge<BackMethods>;
+  readonly flushes: FlushJob;
+  readonly pipeline: Pipeline;
+  /** Resolves when the mount is gone, by whoever's hand. */
+  readonly ended: Promise<unknown>;
+  /** Takes everything down that is not the mount; nothing is lost. */
+  close(): Promise<void>;
+}
+
+/** Snapshots that the back holds, by number. */
+class Snapshots {
+  readonly #index: Index;
+  readonly #scratch: string;
+  readonly #open = new Map<number, IndexSnapshot>();
+  #next = 1;
+
+  constructor(index: Index, scratch: string) {
+    this.#index = index;
+    this.#scratch = scratch;
+  }
+
+  async take(): Promise<{ id: number; directory: string; seq: number }> {
+    const id = this.#next++;
+    const directory = join(this.#scratch, `snapshot-${id}`);
+    const snapshot = await this.#index.snapshot(directory);
+    this.#open.set(id, snapshot);
+    return { id, directory: snapshot.directory, seq: snapshot.seq };
+  }
+
+  async release(id: number): Promise<null> {
+    const snapshot = this.#open.get(id);
+    this.#open.delete(id);
+    await snapshot?.release();
+    return null;
+  }
+}
+
+/** Directories of the volume; what an earlier daemon left in scratch is of no use. */
+const prepareDirectories = async (paths: VolumePaths): Promise<void> => {
+  await rm(paths.scratch, { recursive: true, force: true });
+  for (const path of [
+    paths.root,
+    paths.log,
+    paths.index,
+    paths.outbox,
+    paths.journal,
+    paths.cache,
+    paths.scratch,
+  ]) {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  }
+};
+
+const startBack = (settings: BackSettings): Worker =>
+  new Worker(workerUrl(import.meta.url, './back'), { workerData: settings, name: 'back' });
+
+/** Mounts the volume and serves it; rejects with nothing left behind if that fails. */
+export const openFront = async (config: DaemonConfig): Promise<Front> => {
+  const paths = volumePaths(config.volume.stateDirectory);
+  const undo: (() => Promise<unknown>)[] = [];
+  try {
+    return await build(config, paths, undo);
+  } catch (error) {
+    for (const step of undo.reverse()) await step().catch(() => undefined);
+    throw error;
+  }
+};
+
+const build = async (
+  config: DaemonConfig,
+  paths: VolumePaths,
+  undo: (() => Promise<unknown>)[],
+): Promise<Front> => {
+  await prepareDirectories(paths);
+  const keys = volumeKeys(
+    Buffer.from(config.volume.volumeId, 'hex'),
+    Buffer.from(config.volumeKey),
+  );
+  const index = await openIndex({
+    directory: paths.index,
+    logDirectory: paths.log,
+    uid: process.getuid?.() ?? 0,
+    gid: process.getgid?.() ?? 0,
+    clock: systemClock,
+  });
+  undo.push(() => index.close());
+  index.removeOrphans();
+
+  const worker = startBack({ config, envelope: readEnvelope(config.name, config.volume) });
+  undo.push(() => worker.terminate());
+  const snapshots = new Snapshots(index, paths.scratch);
+  const pipeline = new Pipeline();
+  let content: Content | undefined;
+  const methods: FrontMethods = {
+    snapshot: () => snapshots.take(),
+    releaseSnapshot: id => snapshots.release(id),
+    commitPack: async commit => {
+      const result = await index.commitPack(commit);
+      await content!.adopt(commit.pack);
+      pipeline.committed(commit);
+      return result;
+    },
+    readFrame: async frame => {
+      const place = index.frame(frame);
+      if (place === undefined) throw new TuskError('damaged', `the index knows no frame ${frame}`);
+      const path = join(paths.scratch, `frame-${frame}`);
+      await writeFile(path, await content!.read(place, 0, place.plainBytes), { mode: 0o600 });
+      return { path, offset: 0 };
+    },
+    progress: value => {
+      pipeline.progress(value);
+      return null;
+    },
+  };
+  const back = new Bridge<BackMethods>(worker, methods);
+  worker.on('error', error => {
+    log('daemon').fatal({ error: error.message, stack: error.stack }, 'the back thread died');
+    back.breakOff(
+      new TuskError(
+        'internal',
+        `the back thread died: ${error.message}. Staged files are safe; mount again.`,
+      ),
+    );
+  });
+
+  content = await Content.open({
+    cacheDirectory: paths.cache,
+    source: { fetch: async (request, signal) => void (await back.call('fetch', request, signal)) },
+    packOf: pack => index.pack(pack),
+    frameKey: pack => ({
+      key: packKey(keys, pack.salt),
+      aadPrefix: aadPrefix(keys.volumeId, pack.packId),
+    }),
+    identityKey: keys.identity,
+    clock: systemClock,
+    limits: {
+      memoryBytes: MEMORY_BYTES,
+      cacheBytes: config.volume.cacheBytesMax,
+      freeBytesMin: FREE_BYTES_MIN,
+      readAheadBytes: READ_AHEAD_BYTES,
+      fetchTimeoutMs: config.readTimeoutMs,
+    },
+  });
+  undo.push(() => content.close());
+
+  const vfs = new Vfs({
+    index,
+    frames: content,
+    clock: systemClock,
+    stateDirectory: paths.root,
+    writeBack: ino => invalidateInode(mount.device, ino),
+    readOnly: config.readOnly,
+  });
+  index.onFatal(error => {
+    log('daemon').fatal(
+      { error: error.message },
+      'the index cannot be written: read-only from now on',
+    );
+    vfs.goReadOnly();
+  });
+  const { mountPoint, readOnly, allowOther } = config;
+  const mount = await mountVolume({
+    source: config.name,
+    mountPoint,
+    options: { readOnly, ...(allowOther ? { allowOther } : {}) },
+  });
+  undo.push(() => mount.unmount({ lazy: true }));
+  const session = new Session(mount.device, vfs);
+  const ended = session.run();
+  const flushes = new FlushJob({
+    index,
+    flush: async () => {
+      pipeline.started();
+      const result = await back.call('flush', null);
+      pipeline.checkpointed();
+      return result;
+    },
+    lingerMs: config.network.lingerMs,
+    clock: systemClock,
+  });
+
+  return {
+    config,
+    paths,
+    index,
+    content,
+    mount,
+    back,
+    flushes,
+    pipeline,
+    ended,
+    close: async () => {
+      flushes.stop();
+      await Promise.race([back.call('close', null), systemClock.sleep(5000)]);
+      await worker.terminate();
+      await content.close();
+      await index.close();
+    },
+  };
+};

@@ -1,0 +1,28 @@
+/** Throws away local copies of an unmounted volume's content. */
+import { mkdirSync, rmSync } from 'node:fs';
+import { systemClock } from '../base/clock.ts';
+import { openIndex } from '../meta/open.ts';
+import type { VolumePaths } from './paths.ts';
+
+/** Empties cache, scratch and every log segment that holds nothing staged; what stays is staged. */
+export const dropCache = async (paths: VolumePaths): Promise<{ stagedBytes: number }> => {
+  for (const path of [paths.cache, paths.scratch]) {
+    rmSync(path, { recursive: true, force: true });
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  }
+  mkdirSync(paths.outbox, { recursive: true, mode: 0o700 });
+  const index = await openIndex({
+    directory: paths.index,
+    logDirectory: paths.log,
+    uid: process.getuid?.() ?? 0,
+    gid: process.getgid?.() ?? 0,
+    clock: systemClock,
+  });
+  try {
+    await index.sync();
+    await index.reclaim();
+    return { stagedBytes: index.totals().stagedBytes };
+  } finally {
+    await index.close();
+  }
+};
