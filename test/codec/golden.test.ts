@@ -46,7 +46,7 @@ describe.each([4, 7, 10, 13, 100, 1000])('%i shards', shards => {
       expect(made).toEqual(entry);
       expect(native.verifyMetadata(encoded.metadata, shards, encoded.blobId)).toBe(true);
       // The hashes alone take another way through the code than the slivers do.
-      if (size % 2 === 0 && (size > 1 << 20 || shards === 1000)) continue;
+      if (size > 1 << 20 || (shards === 1000 && size !== 1)) continue;
       expect(await native.bytesMetadata(data, shards)).toEqual(encoded);
     }
   });

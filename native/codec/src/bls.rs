@@ -81,3 +81,40 @@ pub fn verify_aggregate(publics: &[&[u8]], message: &[u8], signed: &[u8]) -> boo
     !keys.is_empty()
         && signed.fast_aggregate_verify(false, message, SUITE, &keys) == BLST_ERROR::BLST_SUCCESS
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_outside_the_subgroup_is_no_signature() {
+        let outside = (1..=u8::MAX)
+            .map(|x| {
+                let mut bytes = [0; 96];
+                bytes[0] = 0x80;
+                bytes[95] = x;
+                bytes
+            })
+            .find(|bytes| Signature::uncompress(bytes).is_ok_and(|point| !point.subgroup_check()))
+            .expect("one point in 2^125 is inside");
+        let key = key(&[1; 32]).unwrap();
+        let good = sign(&key.secret, b"message").unwrap();
+        assert!(aggregate(&[&good, &good]).is_ok());
+        assert!(aggregate(&[&good, &outside]).is_err());
+        assert!(!verify(&key.public96, b"message", &outside));
+    }
+
+    #[test]
+    fn a_point_outside_the_subgroup_is_no_key() {
+        let outside = (1..=u8::MAX)
+            .map(|x| {
+                let mut bytes = [0; 48];
+                bytes[0] = 0x80;
+                bytes[47] = x;
+                bytes
+            })
+            .find(|bytes| PublicKey::uncompress(bytes).is_ok())
+            .expect("half of all x have a point");
+        assert!(public_key(&outside).is_err());
+    }
+}

@@ -124,17 +124,21 @@ impl<'a> Source<'a> {
     /// Fills `places` with the systematic slivers `wanted`; a place may be shorter than a sliver,
     /// and there may be fewer of them.
     fn write(&self, wanted: &[usize], places: Vec<&mut [u8]>) -> Result<()> {
+        let mut present = Vec::new();
         let mut missing = Vec::new();
         let mut holes = Vec::new();
         for (index, place) in wanted.iter().zip(places) {
             match self.known.binary_search_by_key(index, |known| known.index) {
-                Ok(at) => place.copy_from_slice(&self.known[at].data[..place.len()]),
+                Ok(at) => present.push((self.known[at].data, place)),
                 Err(_) => {
                     missing.push(*index);
                     holes.push(place);
                 }
             }
         }
+        present
+            .into_par_iter()
+            .for_each(|(data, place)| place.copy_from_slice(&data[..place.len()]));
         if missing.is_empty() {
             return Ok(());
         }
@@ -153,14 +157,17 @@ impl<'a> Source<'a> {
                 .map(|from| restorer.restore(from, (from + restorer.batch).min(end), missing))
                 .collect::<Result<_>>()?;
             holes.par_iter_mut().enumerate().for_each(|(at, hole)| {
+                let runs = batches.iter().map(|batch| {
+                    let bytes = batch.len() / missing.len();
+                    &batch[at * bytes..(at + 1) * bytes]
+                });
                 let mut from = start * self.symbol;
-                for batch in &batches {
-                    let run =
-                        &batch[at * (batch.len() / missing.len())..][..batch.len() / missing.len()];
+                for run in runs {
                     let room = hole.len().saturating_sub(from).min(run.len());
-                    if room > 0 {
-                        hole[from..from + room].copy_from_slice(&run[..room]);
+                    if room == 0 {
+                        break;
                     }
+                    hole[from..from + room].copy_from_slice(&run[..room]);
                     from += run.len();
                 }
             });

@@ -5,8 +5,9 @@
 //! only, each under a name of its own.
 
 use std::ffi::c_void;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::ptr;
 
 use rustix::fs::FallocateFlags;
@@ -51,21 +52,25 @@ impl Drop for Map {
 }
 
 /// The bytes of a file, read-only.
-pub struct Input(Map);
+pub struct Input {
+    map: Map,
+    file: File,
+}
 
 impl Input {
     /// Maps the file at `path`.
     pub fn open(path: &str) -> io::Result<Self> {
         let file = File::open(path)?;
         let bytes = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-        Ok(Self(Map::new(&file, bytes, ProtFlags::READ)?))
+        let map = Map::new(&file, bytes, ProtFlags::READ)?;
+        Ok(Self { map, file })
     }
 
     /// The file's bytes.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: the mapping is readable, `bytes` long and lives as long as `self`; nobody writes
         // to the file meanwhile (see the head of this file).
-        unsafe { std::slice::from_raw_parts(self.0.at.cast(), self.0.bytes) }
+        unsafe { std::slice::from_raw_parts(self.map.at.cast(), self.map.bytes) }
     }
 }
 
@@ -73,21 +78,26 @@ impl Input {
 pub struct Output(Map);
 
 impl Output {
-    /// Creates or truncates the file at `path` and reserves its blocks, so that a full disk is an
-    /// error here and not a fault at a later write.
-    pub fn create(path: &str, bytes: usize) -> io::Result<Self> {
-        let mut file = OpenOptions::new()
+    /// Creates or truncates the file at `path`, which must not be `input`, and reserves its blocks,
+    /// so that a full disk is an error here (and leaves no file) and not a fault at a later write.
+    pub fn create(path: &str, bytes: usize, input: &Input) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let mut file = options
             .read(true)
             .write(true)
             .create(true)
-            .truncate(true)
+            .truncate(false)
             .open(path)?;
-        match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes as u64) {
-            Err(Errno::OPNOTSUPP) => fill(&mut file, bytes)?,
-            reserved => reserved?,
+        let (at, other) = (file.metadata()?, input.file.metadata()?);
+        if (at.dev(), at.ino()) == (other.dev(), other.ino()) {
+            return Err(io::Error::other("a file cannot be encoded into itself"));
         }
-        let map = Map::new(&file, bytes, ProtFlags::READ | ProtFlags::WRITE)?;
-        Ok(Self(map))
+        let mapped = reserve(&mut file, bytes)
+            .and_then(|()| Map::new(&file, bytes, ProtFlags::READ | ProtFlags::WRITE));
+        if mapped.is_err() {
+            let _ = fs::remove_file(path);
+        }
+        Ok(Self(mapped?))
     }
 
     /// The file's bytes.
@@ -98,8 +108,20 @@ impl Output {
     }
 }
 
-/// Reserves blocks where the file system cannot: by writing zeros.
-fn fill(file: &mut File, bytes: usize) -> io::Result<()> {
+/// Makes the file one of `bytes` zeros that have blocks on disk.
+fn reserve(file: &mut File, bytes: usize) -> io::Result<()> {
+    file.set_len(0)?;
+    if bytes == 0 {
+        return Ok(());
+    }
+    match rustix::fs::fallocate(&*file, FallocateFlags::empty(), 0, bytes as u64) {
+        Err(Errno::OPNOTSUPP) => write_zeros(file, bytes),
+        reserved => Ok(reserved?),
+    }
+}
+
+/// For file systems that cannot reserve.
+fn write_zeros(file: &mut File, bytes: usize) -> io::Result<()> {
     let zeros = vec![0; 1 << 20];
     let mut left = bytes;
     while left > 0 {
