@@ -106,19 +106,24 @@ pub fn segment_allocate(path: String, bytes: f64) -> Result<()> {
     allocate(&path, bytes as u64).map(|_| ())
 }
 
-/// Writes zeros over a segment file (created if absent) and makes file and name durable.
+/// Writes zeros over a segment file (created if absent); with `durable`, file and name survive power loss then.
 #[napi]
-pub fn segment_prepare<'env>(env: &'env Env, path: String, bytes: f64) -> Result<Object<'env>> {
+pub fn segment_prepare<'env>(
+    env: &'env Env,
+    path: String,
+    bytes: f64,
+    durable: bool,
+) -> Result<Object<'env>> {
     crate::pool::promise(env, move || {
         let bytes = bytes as u64;
         let file = allocate(&path, bytes)?;
         write_zeros(&file, bytes)
-            .and_then(|()| file.sync_all())
+            .and_then(|()| if durable { file.sync_all() } else { Ok(()) })
             .map_err(|error| {
                 let _ = std::fs::remove_file(&path);
                 failed("filling", &path, errno_of(&error))
             })?;
-        sync_parent(&path)
+        if durable { sync_parent(&path) } else { Ok(()) }
     })
 }
 
