@@ -39,7 +39,7 @@ export const invalid = (message: string): Rejection => new Rejection(GRPC.invali
 
 const Kind = GrpcTypes.ExecutionError_ExecutionErrorKind;
 /** Kinds of execution errors, as Sui's protocol names them. */
-export type FailureKind = keyof typeof Kind;
+type FailureKind = keyof typeof Kind;
 type Details = GrpcTypes.ExecutionError['errorDetails'];
 
 /** A failure while a transaction executes. */

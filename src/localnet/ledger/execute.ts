@@ -63,7 +63,7 @@ const smash = (context: MoveContext, inputs: Inputs, budget: bigint): MoveValue 
 /** Runs the commands; on failure the changes are those of a transaction that does nothing. */
 const run = (machine: Machine, view: View, tx: Transaction, digest: string, inputs: Inputs) => {
   const attempt = (commands: Transaction['commands']) => {
-    const context = new MoveContext(machine.network, view, tx.sender, fromBase58(digest));
+    const context = new MoveContext(machine.network, view, fromBase58(digest));
     const coin = smash(context, inputs, tx.gas.budget);
     const interpreter = new Interpreter(context, machine.packages, tx, inputs.objects, coin);
     let failure: ExecutionFailure | undefined;

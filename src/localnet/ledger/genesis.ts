@@ -40,7 +40,7 @@ export interface GenesisOptions {
 }
 
 /** First epoch of Walrus. Epoch 0 is before genesis, as on mainnet. */
-export const FIRST_EPOCH = 1;
+const FIRST_EPOCH = 1;
 /** Sui's own epochs are counted apart; they start here so that nobody mixes the two. */
 export const FIRST_SUI_EPOCH = 1000;
 /** Version of the contract's state, as in the current sources. */

@@ -11,7 +11,7 @@ import { GRPC, invalid, Rejection } from './errors.ts';
 const logger = log('ledger');
 
 /** Answers one method: protobuf message in, protobuf message out. */
-export type Handler = (request: never) => unknown;
+type Handler = (request: never) => unknown;
 /** Handlers by `Service/Method`, services without their package. */
 export type Handlers = Readonly<Record<string, Handler>>;
 

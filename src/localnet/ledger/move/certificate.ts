@@ -10,7 +10,7 @@ import { type SystemState, u256 } from '../layouts.ts';
 import { isQuorum } from './encoding.ts';
 
 /** What a quorum has confirmed. */
-export interface Certified {
+interface Certified {
   readonly blobId: bigint;
   /** Object id for deletable blobs; undefined for permanent ones. */
   readonly objectId: string | undefined;

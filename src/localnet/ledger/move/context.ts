@@ -40,7 +40,7 @@ export interface Network {
 }
 
 /** Id of a blob's attribute field. */
-export const metadataFieldId = (blobId: string): string =>
+const metadataFieldId = (blobId: string): string =>
   deriveDynamicFieldID(blobId, 'vector<u8>', METADATA_KEY);
 const METADATA_NAME = Buffer.from('metadata');
 const METADATA_KEY = Uint8Array.of(METADATA_NAME.length, ...METADATA_NAME);
@@ -57,11 +57,9 @@ export interface Change {
   readonly operation: 'CREATED' | 'DELETED' | 'NONE';
 }
 
-/** State of one running transaction. */
+/** State of one running transaction; `digest` is what fresh ids are derived from. */
 export class MoveContext {
   readonly network: Network;
-  /** Walrus' current epoch comes from the system state; this is the sender. */
-  readonly sender: string;
   readonly events: NewEvent[] = [];
   readonly #view: View;
   readonly #digest: Uint8Array;
@@ -72,9 +70,8 @@ export class MoveContext {
   #state: { id: string; name: bigint; value: SystemState } | undefined;
   #freshIds = 0n;
 
-  constructor(network: Network, view: View, sender: string, digest: Uint8Array) {
+  constructor(network: Network, view: View, digest: Uint8Array) {
     this.network = network;
-    this.sender = sender;
     this.#view = view;
     this.#digest = digest;
   }
