@@ -16,7 +16,7 @@ import { type Mount, mountVolume } from '../fuse/mount.ts';
 import { invalidateInode } from '../fuse/notify.ts';
 import { Session } from '../fuse/session.ts';
 import { openIndex } from '../meta/open.ts';
-import type { Index, IndexSnapshot } from '../meta/types.ts';
+import type { Index, IndexSnapshot, PackCommit } from '../meta/types.ts';
 import { Vfs } from '../vfs/vfs.ts';
 import { readEnvelope } from '../volume/create.ts';
 import { type VolumePaths, volumePaths } from '../volume/paths.ts';
@@ -90,6 +90,21 @@ const prepareDirectories = async (paths: VolumePaths): Promise<void> => {
   }
 };
 
+/** Bytes arrive from another thread as plain Uint8Arrays. */
+const withBuffers = (commit: PackCommit): PackCommit => {
+  const { pack } = commit;
+  return {
+    pack: {
+      ...pack,
+      packId: Buffer.from(pack.packId),
+      salt: Buffer.from(pack.salt),
+      blobId: Buffer.from(pack.blobId),
+    },
+    frames: commit.frames.map(frame => ({ ...frame, identity: Buffer.from(frame.identity) })),
+    ranges: commit.ranges,
+  };
+};
+
 const startBack = (settings: BackSettings): Worker =>
   new Worker(workerUrl(import.meta.url, './back'), { workerData: settings, name: 'back' });
 
@@ -133,7 +148,8 @@ const build = async (
   const methods: FrontMethods = {
     snapshot: () => snapshots.take(),
     releaseSnapshot: id => snapshots.release(id),
-    commitPack: async commit => {
+    commitPack: async received => {
+      const commit = withBuffers(received);
       const result = await index.commitPack(commit);
       await content!.adopt(commit.pack);
       pipeline.committed(commit);

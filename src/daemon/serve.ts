@@ -28,7 +28,7 @@ const checkpointWithin = async (
   const limit =
     timeoutMs === undefined
       ? context.signal
-      : AbortSignal.any([context.signal, AbortSignal.timeout(timeoutMs)]);
+      : AbortSignal.any([context.signal, AbortSignal.timeout(Math.ceil(timeoutMs))]);
   const timer = setInterval(() => {
     const { now } = front.pipeline;
     if (now === undefined) return;
@@ -62,7 +62,7 @@ const abortedBy = (signal: AbortSignal): Promise<never> =>
 
 /** Lets uploads that are certified reach the last reachable node, within what is left of the limit. */
 const settle = async (front: Front, timeoutMs: number): Promise<void> => {
-  const limit = AbortSignal.timeout(timeoutMs);
+  const limit = AbortSignal.timeout(Math.ceil(timeoutMs));
   await Promise.race([front.back.call('settle', null, limit), abortedBy(limit)]).catch(error =>
     log('daemon').warn(
       { error: messageOf(error) },
