@@ -67,3 +67,10 @@ describe.each([4, 7, 10, 13, 100, 1000])('%i shards', shards => {
     expect(() => native.blobShape(65_534 * rows * columns + 1, shards)).toThrow('too large');
   });
 });
+
+test('a file is not encoded into itself', async () => {
+  const path = join(dir, 'itself');
+  writeFileSync(path, 'content');
+  await expect(native.encodeFile(path, 10, path)).rejects.toThrow('itself');
+  expect(readFileSync(path, 'utf8')).toBe('content');
+});
