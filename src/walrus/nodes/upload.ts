@@ -104,8 +104,13 @@ class Upload {
     }
     return {
       shards: this.#storedShards,
-      missing: [...this.#failures.keys()].map(node => node.name),
+      missing: this.#missing(),
     };
+  }
+
+  /** Names of the nodes that failed, in the committee's order. */
+  #missing(): string[] {
+    return [...this.#failures.keys()].sort((a, b) => a.index - b.index).map(node => node.name);
   }
 
   async #run(): Promise<void> {
@@ -270,10 +275,9 @@ class Upload {
     if (causes.some(cause => cause instanceof TuskError && cause.code === 'epoch_changed')) {
       await this.#parts.committee(true, this.#options.signal).catch(() => {});
     }
-    const missing = [...this.#failures.keys()].map(node => node.name);
     return new TuskError(
       'too_few_shards',
-      `blob ${this.#file.blobId} was confirmed by nodes of ${shards} of ${committee.nShards} shards, ${quorumOf(committee.nShards)} are needed; missing: ${missing.join(', ')}. What was stored stays stored; it is tried again.`,
+      `blob ${this.#file.blobId} was confirmed by nodes of ${shards} of ${committee.nShards} shards, ${quorumOf(committee.nShards)} are needed; missing: ${this.#missing().join(', ')}. What was stored stays stored; it is tried again.`,
       { cause: causes[0], details: { shards, needed: quorumOf(committee.nShards) } },
     );
   }
