@@ -1,11 +1,17 @@
 /** Random operations on the vfs and on the plain model of POSIX: same errno, attributes, names and bytes. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Errno } from '../../src/base/errno.ts';
 import type { Attr, Caller } from '../../src/fuse/filesystem.ts';
+import { openIndex } from '../../src/meta/open.ts';
+import type { Index } from '../../src/meta/types.ts';
 import type { Vfs } from '../../src/vfs/vfs.ts';
+import { MemoryIndex } from '../support/memory-index.ts';
 import { type Kind, type Node, PosixModel } from '../support/posix-model.ts';
-import { callerOf, type HandClock, memoryVfs } from '../support/vfs.ts';
+import { callerOf, HandClock, memoryVfs } from '../support/vfs.ts';
 
 const NAMES = ['a', 'b', 'c', '\xff\xfe', 'd'.repeat(255), 'e'.repeat(256)];
 const XATTRS = ['user.a', 'user.b', 'security.capability', 'trusted.t'];
@@ -36,8 +42,8 @@ class Pair {
   readonly vfs: Vfs;
   readonly clock: HandClock;
 
-  constructor() {
-    const { vfs, clock } = memoryVfs();
+  constructor(index: Index = new MemoryIndex()) {
+    const { vfs, clock } = memoryVfs({ index });
     this.vfs = vfs;
     this.clock = clock;
     this.held.push({ ino: 1, node: this.model.root, lookups: Number.POSITIVE_INFINITY });
@@ -289,21 +295,52 @@ const draws: fc.Arbitrary<Draw> = fc.record({
   bits: fc.nat(255),
 });
 
+/** Does what was drawn on both sides, then compares everything that is held. */
+const run = async (index: Index, all: readonly Draw[]): Promise<void> => {
+  const pair = new Pair(index);
+  pair.model.now = pair.clock.ms;
+  // The root is as old as the index; the model starts there too.
+  const root = pair.vfs.getattr(callerOf(0), 1) as Attr;
+  const { model } = pair;
+  model.root.mtime = root.mtime * 1000 + root.mtimeNs / 1e6;
+  model.root.atime = root.atime * 1000 + root.atimeNs / 1e6;
+  model.root.ctime = root.ctime * 1000 + root.ctimeNs / 1e6;
+  for (const draw of all) {
+    pair.clock.ms += 1001;
+    model.now = pair.clock.ms;
+    await OPERATIONS[draw.op]!(pair, draw);
+  }
+  for (const { ino, node } of pair.held) pair.same(ino, node);
+};
+
 test('random operations agree with the model of POSIX', async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.array(draws, { minLength: 1, maxLength: 60, size: 'max' }), async all => {
-      const pair = new Pair();
-      pair.model.now = pair.clock.ms;
-      // The root is as old as the index; the model starts there too.
-      const root = pair.vfs.getattr(callerOf(0), 1) as Attr;
-      pair.model.root.atime = pair.model.root.mtime = pair.model.root.ctime = root.mtime * 1000;
-      for (const draw of all) {
-        pair.clock.ms += 1001;
-        pair.model.now = pair.clock.ms;
-        await OPERATIONS[draw.op]!(pair, draw);
+  const plans = fc.array(draws, { minLength: 1, maxLength: 60, size: 'max' });
+  const property = fc.asyncProperty(plans, all => run(new MemoryIndex(), all));
+  await fc.assert(property, { numRuns: 1500 });
+});
+
+test('the same over the real index', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'tuskfs-vfs-'));
+  let runs = 0;
+  try {
+    const plans = fc.array(draws, { minLength: 200, maxLength: 600, size: 'max' });
+    const property = fc.asyncProperty(plans, async all => {
+      const state = join(directory, String(runs++));
+      const index = await openIndex({
+        directory: join(state, 'index'),
+        logDirectory: join(state, 'log'),
+        segmentBytes: 4 << 20,
+        reserveBytes: 1 << 20,
+        clock: new HandClock(),
+      });
+      try {
+        await run(index, all);
+      } finally {
+        await index.close();
       }
-      for (const { ino, node } of pair.held) pair.same(ino, node);
-    }),
-    { numRuns: 1500 },
-  );
+    });
+    await fc.assert(property, { numRuns: 8, endOnFailure: true });
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
 });

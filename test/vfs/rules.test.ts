@@ -1,0 +1,233 @@
+/** The rules of src/vfs/SEMANTICS.md that the model does not cover, each by its number. */
+import { describe, expect, test } from 'vitest';
+import { Errno } from '../../src/base/errno.ts';
+import { LINKS_MAX } from '../../src/base/limits.ts';
+import type { Attr } from '../../src/fuse/filesystem.ts';
+import type { FramePlace } from '../../src/meta/types.ts';
+import { callerOf, memoryVfs } from '../support/vfs.ts';
+
+const root = callerOf(0);
+const user = callerOf(1000);
+const made = (answer: unknown): Attr => {
+  expect(answer).toBeTypeOf('object');
+  return answer as Attr;
+};
+const file = ({ vfs }: ReturnType<typeof memoryVfs>, name = 'f', mode = 0o644) =>
+  made(vfs.create(root, 1, name, 0o100000 | mode, 0, 0)).ino;
+
+describe('names', () => {
+  test('S-4: other types of inode are refused', () => {
+    const { vfs } = memoryVfs();
+    expect(vfs.mknod(root, 1, 'd', 0o040755, 0, 0)).toBe(-Errno.EINVAL);
+    const device = made(vfs.mknod(root, 1, 'null', 0o020666, 0x103, 0o022));
+    expect([device.mode, device.rdev]).toEqual([0o020644, 0x103]);
+    expect(made(vfs.mknod(root, 1, 'plain', 0o600, 7, 0)).rdev).toBe(0);
+  });
+
+  test('S-5: targets are bytes, at most 4,095', () => {
+    const { vfs } = memoryVfs();
+    const target = Buffer.from([0xff, 0x2f, 0x80]);
+    const { ino, size } = made(vfs.symlink(root, 1, 'l', target));
+    expect([vfs.readlink(root, ino), size]).toEqual([target, 3]);
+    expect(vfs.symlink(root, 1, 'm', Buffer.alloc(4096, 'x'))).toBe(-Errno.ENAMETOOLONG);
+    expect(vfs.readlink(root, 1)).toBe(-Errno.EINVAL);
+  });
+
+  test('S-6: too many links', () => {
+    const parts = memoryVfs();
+    const ino = file(parts);
+    parts.index.inodes.get(ino)!.nlink = LINKS_MAX;
+    expect(parts.vfs.link(root, ino, 1, 'g')).toBe(-Errno.EMLINK);
+  });
+
+  test('S-10: a file without a name goes with its last lookup, or with the kernel', () => {
+    const parts = memoryVfs();
+    const { vfs, index } = parts;
+    const [held, other] = [file(parts), file(parts, 'g')];
+    vfs.write(root, held, 0, Buffer.from('kept'), 1);
+    vfs.unlink(root, 1, 'f');
+    vfs.unlink(root, 1, 'g');
+    expect(vfs.read(root, held, 0, 9)).toEqual([Buffer.from('kept')]);
+    vfs.forget(held, 1);
+    expect([index.inodes.has(held), index.inodes.has(other)]).toEqual([false, true]);
+    vfs.destroy();
+    expect(index.inodes.has(other)).toBe(false);
+  });
+
+  test('S-10: what nobody looked up goes at once', () => {
+    const parts = memoryVfs();
+    const ino = file(parts);
+    parts.vfs.forget(ino, 1);
+    expect(parts.vfs.unlink(root, 1, 'f')).toBe(0);
+    expect(parts.index.inodes.has(ino)).toBe(false);
+  });
+
+  test('S-11: names that stay are listed once while others come and go', () => {
+    const parts = memoryVfs();
+    const { vfs } = parts;
+    for (let i = 0; i < 30; i++) file(parts, `stays-${i}`);
+    const seen: string[] = [];
+    for (let cookie = 0, round = 0; ; round++) {
+      const entries = vfs.readdir(root, 1, cookie, 4) as { name: string; cookie: number }[];
+      if (entries.length === 0 || round > 40) break;
+      seen.push(...entries.map(entry => entry.name).filter(name => name.startsWith('stays')));
+      cookie = entries.at(-1)!.cookie;
+      if (round < 20) file(parts, `comes-${round}`);
+      vfs.unlink(root, 1, `comes-${round - 1}`);
+    }
+    expect([seen.length, new Set(seen).size]).toEqual([30, 30]);
+  });
+});
+
+describe('content', () => {
+  test('S-15: sizes', () => {
+    const parts = memoryVfs();
+    const { vfs } = parts;
+    const ino = file(parts);
+    const max = Number.MAX_SAFE_INTEGER;
+    expect(vfs.setattr(root, ino, { size: max + 1 })).toBe(-Errno.EFBIG);
+    expect(made(vfs.setattr(root, ino, { size: max })).size).toBe(max);
+    expect(vfs.write(root, ino, max - 1, Buffer.alloc(2), 0)).toBe(-Errno.EFBIG);
+    expect(vfs.fallocate(root, ino, max - 1, 2, 0)).toBe(-Errno.EFBIG);
+    expect(vfs.setattr(root, 1, { size: 0 })).toBe(-Errno.EISDIR);
+    const hole = vfs.read(root, ino, max - 3_000_000, 3_000_010) as Buffer[];
+    expect(hole.reduce((sum, part) => sum + part.length, 0)).toBe(3_000_000);
+  });
+
+  test('S-19: growth fails first, accepted pages and removal later', () => {
+    const parts = memoryVfs();
+    const { vfs, index } = parts;
+    const ino = file(parts);
+    index.full = true;
+    expect(vfs.create(root, 1, 'g', 0o100644, 0, 0)).toBe(-Errno.ENOSPC);
+    expect(vfs.setattr(root, ino, { size: 10 })).toBe(-Errno.ENOSPC);
+    expect(vfs.write(root, ino, 0, Buffer.alloc(10), 0)).toBe(-Errno.ENOSPC);
+    expect(vfs.setxattr(root, ino, 'user.a', Buffer.alloc(1), 0)).toBe(-Errno.ENOSPC);
+    expect(vfs.write(root, ino, 0, Buffer.alloc(10), 1)).toBe(10);
+    expect(made(vfs.setattr(root, ino, { mtime: 'now' })).size).toBe(10);
+    index.reserveFull = true;
+    expect(vfs.write(root, ino, 10, Buffer.alloc(10), 1)).toBe(-Errno.ENOSPC);
+    expect(made(vfs.getattr(root, ino)).size).toBe(10);
+    index.reserveFull = false;
+    expect(vfs.unlink(root, 1, 'f')).toBe(0);
+  });
+
+  test('S-20: fsync and fsyncdir reach the log', async () => {
+    const parts = memoryVfs();
+    expect(await parts.vfs.fsync(root, file(parts), true)).toBe(0);
+    expect(await parts.vfs.fsyncdir(root, 1)).toBe(0);
+    expect(parts.index.syncs).toBe(2);
+  });
+
+  test('S-21: other modes of fallocate', () => {
+    const parts = memoryVfs();
+    const ino = file(parts);
+    for (const mode of [0x02, 0x08, 0x20, 0x40])
+      expect(parts.vfs.fallocate(root, ino, 0, 1, mode)).toBe(-Errno.ENOTSUP);
+  });
+
+  test('S-22: pages that the kernel holds are asked for where they could matter', async () => {
+    const parts = memoryVfs();
+    const { vfs, writtenBack } = parts;
+    const ino = file(parts);
+    vfs.write(root, ino, 0, Buffer.alloc(10), 1);
+    expect(vfs.lseek(root, ino, 3, 3)).toBe(3);
+    expect(writtenBack).toEqual([]);
+    expect(await vfs.lseek(root, ino, 3, 4)).toBe(10);
+    expect(await vfs.lseek(root, ino, 10, 3)).toBe(-Errno.ENXIO);
+    expect(writtenBack).toEqual([ino, ino]);
+  });
+
+  test('S-24: frames, log bytes and holes make one answer; a wait keeps what it has', async () => {
+    let give: (bytes: Buffer) => void = () => {};
+    const frames = { read: () => new Promise<Buffer>(resolve => (give = resolve)) };
+    const parts = memoryVfs({ frames });
+    const { vfs, index } = parts;
+    const ino = file(parts);
+    vfs.write(root, ino, 0, Buffer.from('abcd'), 1);
+    vfs.write(root, ino, 6, Buffer.from('efgh'), 1);
+    const [run] = index.extents(ino, 6, 4);
+    const place = { frame: 5 } as FramePlace;
+    await index.commitPack({
+      pack: {
+        pack: 1,
+        packId: Buffer.alloc(16),
+        salt: Buffer.alloc(32),
+        size: 1,
+        nShards: 10,
+        blobId: Buffer.alloc(32),
+        objectId: '',
+        endEpoch: 1,
+      },
+      frames: [place],
+      ranges: [
+        { ino, offset: 6, length: 4, addr: run!.addr, oldFrame: 0, oldAt: 0, frame: 5, at: 0 },
+      ],
+    });
+    expect(vfs.getxattr(root, ino, 'user.tuskfs.state')).toEqual(Buffer.from('staged'));
+    const answer = vfs.read(root, ino, 0, 100) as Promise<Buffer[]>;
+    index.log.fill(0);
+    give(Buffer.from('efgh'));
+    expect(Buffer.concat(await answer)).toEqual(Buffer.from('abcd\0\0efgh'));
+    vfs.setattr(root, ino, { size: 0 });
+    expect(vfs.getxattr(root, ino, 'user.tuskfs.state')).toEqual(Buffer.from('certified'));
+  });
+});
+
+describe('extended attributes', () => {
+  test('S-26: namespaces and limits', () => {
+    const parts = memoryVfs();
+    const { vfs } = parts;
+    const ino = file(parts);
+    const one = Buffer.from('1');
+    expect(vfs.setxattr(root, ino, 'system.posix_acl_access', one, 0)).toBe(-Errno.ENOTSUP);
+    expect(vfs.getxattr(root, ino, 'other.x')).toBe(-Errno.ENOTSUP);
+    expect(vfs.setxattr(root, ino, 'user.', one, 0)).toBe(-Errno.EINVAL);
+    expect(vfs.setxattr(root, ino, `user.${'n'.repeat(251)}`, one, 0)).toBe(-Errno.ERANGE);
+    expect(vfs.setxattr(root, ino, 'user.big', Buffer.alloc(65_537), 0)).toBe(-Errno.E2BIG);
+    let outcome: unknown = 0;
+    let count = 0;
+    for (; outcome === 0 && count < 400; count++)
+      outcome = vfs.setxattr(root, ino, `user.${count}`.padEnd(255, 'n'), one, 0);
+    expect([outcome, count]).toEqual([-Errno.ENOSPC, 257]);
+    vfs.setxattr(root, 1, 'trusted.t', one, 0);
+    expect([vfs.listxattr(root, 1), vfs.listxattr(user, 1)]).toEqual([['trusted.t'], []]);
+  });
+
+  test('S-28: names of the drive', () => {
+    const parts = memoryVfs();
+    const ino = file(parts);
+    expect(parts.vfs.setxattr(root, ino, 'user.tuskfs.x', Buffer.alloc(1), 0)).toBe(-Errno.EPERM);
+    expect(parts.vfs.removexattr(root, ino, 'user.tuskfs.state')).toBe(-Errno.EPERM);
+    expect(parts.vfs.getxattr(root, 1, 'user.tuskfs.state')).toBe(-Errno.ENODATA);
+  });
+});
+
+test('S-29: df', () => {
+  const { vfs } = memoryVfs();
+  const figures = vfs.statfs(root) as { bavail: number; blocks: number; namelen: number };
+  expect(figures.bavail).toBeGreaterThan(0);
+  expect(figures.blocks).toBeGreaterThanOrEqual(figures.bavail);
+  expect(figures.namelen).toBe(255);
+});
+
+test('S-30: read-only', () => {
+  const { vfs } = memoryVfs();
+  vfs.goReadOnly();
+  const refused = [
+    vfs.create(root, 1, 'f', 0o100644, 0, 0),
+    vfs.mkdir(root, 1, 'd', 0o755, 0),
+    vfs.symlink(root, 1, 'l', Buffer.from('x')),
+    vfs.link(root, 1, 1, 'h'),
+    vfs.unlink(root, 1, 'f'),
+    vfs.rmdir(root, 1, 'f'),
+    vfs.rename(root, 1, 'f', 1, 'g', 0),
+    vfs.setattr(root, 1, { mode: 0 }),
+    vfs.write(root, 1, 0, Buffer.alloc(1), 0),
+    vfs.fallocate(root, 1, 0, 1, 0),
+    vfs.copyFileRange(root, 1, 0, 1, 0, 1),
+    vfs.setxattr(root, 1, 'user.a', Buffer.alloc(1), 0),
+    vfs.removexattr(root, 1, 'user.a'),
+  ];
+  for (const answer of refused) expect(answer).toBe(-Errno.EROFS);
+});
