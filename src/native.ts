@@ -281,7 +281,10 @@ export interface FuseDevice {
 /** Mounting, and /dev/fuse on the event loop. */
 export interface FuseFace {
   /** Takes over the descriptor; `ioBytes` is the largest WRITE and the largest reply body. */
-  FuseDevice: new (fd: number, ioBytes: number) => FuseDevice;
+  FuseDevice: new (
+    fd: number,
+    ioBytes: number,
+  ) => FuseDevice;
   /** mount(2) as root, fusermount3 otherwise, on a thread of its own. */
   fuseMount(request: MountRequest): Promise<MountOutcome>;
   /** umount2(2) or fusermount3 -u, on a thread of its own. */

@@ -142,7 +142,9 @@ export class Submitter {
         { cause: refusal, details: { digest: signed.digest } },
       );
     }
-    if (!locked && failed >= REFUSED_TRIES) throw refusal;
+    // Another version has taken its place, which slow readers show only later: wait for the proof.
+    const replaced = /unavailable for consumption|needs to be rebuilt/i.test(refusal.message);
+    if (!locked && !replaced && failed >= REFUSED_TRIES) throw refusal;
   }
 
   /**

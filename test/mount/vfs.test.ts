@@ -1,0 +1,139 @@
+/** Unmodified programs on a mounted vfs over the real index, judged against the same on the local disk. */
+import { type ChildProcess, execFile, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { compareTrees } from '../../scripts/compare-tree.ts';
+
+const work = mkdtempSync(join(tmpdir(), 'tuskfs-mount-'));
+const [state, drive, source] = ['state', 'drive', 'source'].map(name => join(work, name)) as [
+  string,
+  string,
+  string,
+];
+let server: ChildProcess;
+
+/** Runs a script in `work`; its output. A wedged mount must not hang the test: 60 s. */
+const sh = (script: string): Promise<string> =>
+  new Promise((resolve, reject) => {
+    const options = {
+      cwd: work,
+      timeout: 60_000,
+      killSignal: 'SIGKILL',
+      maxBuffer: 1 << 24,
+    } as const;
+    execFile('bash', ['-euo', 'pipefail', '-c', script], options, (error, stdout, stderr) => {
+      if (error === null) resolve(stdout);
+      else reject(new Error(`${script}\n${stdout}${stderr}${error.message}`));
+    });
+  });
+
+const serve = async (): Promise<void> => {
+  server = fork(new URL('../support/serve-vfs.ts', import.meta.url), [state, drive], {
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  });
+  const [message] = await Promise.race([once(server, 'message'), once(server, 'exit')]);
+  expect(message).toBe('mounted');
+};
+
+const stop = async (): Promise<void> => {
+  const exit = once(server, 'exit');
+  await sh(`umount ${drive}`);
+  expect((await exit)[0]).toBe(0);
+};
+
+beforeAll(async () => {
+  for (const path of [state, drive, source]) mkdirSync(path);
+  await sh(`
+    cp -a ${process.cwd()}/node_modules/zod source/zod
+    head -c 9000000 /dev/urandom > source/noise
+    cd source; echo one > a; ln a b; ln -s a c; ln -s nowhere dangling; mkfifo fifo; mknod null c 1 3
+    mkdir -p deep/$(printf 'd%.0s' {1..255})/x empty; chmod 2775 empty; chown 12:34 empty
+    setfattr -n user.note -v kept a; chmod 4751 a; truncate -s 30M hole; printf end >> hole
+    touch -h -d '1960-01-01 00:00:00.123456789' c; touch -d '2100-12-31 23:59:59.999999999' noise
+    printf x > $'\\xff\\xfe no UTF-8'`);
+  await serve();
+});
+afterAll(async () => {
+  if (server.exitCode === null) await sh(`umount -l ${drive}`).catch(() => server.kill('SIGKILL'));
+  rmSync(work, { recursive: true, force: true });
+});
+
+test('cp -a, rsync -aHX and tar copy a tree whole, and a remount shows it', async () => {
+  await sh('cp -a source drive/cp && rsync -aHX source/ drive/rsync/');
+  await sh(`mkdir drive/tar && tar -C source --xattrs --xattrs-include='*' -cf - . |
+    tar -C drive/tar --xattrs --xattrs-include='*' -xpf -`);
+  expect(await sh('rsync -aHXin --delete source/ drive/rsync/')).toBe('');
+  await stop();
+  await serve();
+  for (const copy of ['cp', 'rsync', 'tar'])
+    expect(await compareTrees(source, join(drive, copy)), copy).toEqual([]);
+});
+
+test('what close returned for is there after the daemon was killed', async () => {
+  await sh('cp -a source drive/before');
+  const exit = once(server, 'exit');
+  server.kill('SIGKILL');
+  await exit;
+  await serve();
+  expect(await compareTrees(source, join(drive, 'before'))).toEqual([]);
+});
+
+test('git clones, commits, packs and finds nothing wrong', async () => {
+  const out = await sh(`
+    export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+    git init -q drive/repo && cd drive/repo && cp -r ../cp/zod . && git add . && git commit -qm one
+    git mv zod moved && git commit -qm two && git gc -q
+    git clone -q --no-local . ../clone && cd ../clone && git fsck --full --strict && git status --porcelain && git log --oneline | wc -l`);
+  expect(out.trim()).toBe('2');
+});
+
+test('sqlite3 keeps its database whole with a rollback journal and with a write-ahead log', async () => {
+  for (const mode of ['delete', 'wal']) {
+    const out =
+      await sh(`sqlite3 drive/${mode}.db "pragma journal_mode=${mode}; create table t(a, b);
+      with recursive c(x) as (select 1 union all select x+1 from c where x < 20000) insert into t select x, hex(randomblob(20)) from c;
+      update t set b = 'z' where a % 7 = 0; vacuum; pragma integrity_check; select count(*) from t where b = 'z';"`);
+    expect(out.split('\n').slice(0, 3)).toEqual([mode, 'ok', '2857']);
+  }
+});
+
+test('atomic saves, appends, direct writes, maps and files without a name', async () => {
+  const out =
+    await sh(`cd drive; echo one > f; printf '%s' two > .f.tmp; mv .f.tmp f; echo ' more' >> f; cat f
+    head -c 300000 /dev/urandom > r; dd if=r of=direct bs=4096 oflag=direct status=none; cmp r direct
+    python3 - <<'END'
+import mmap, os
+with open('mapped', 'w+b') as f:
+    f.truncate(10000)
+    m = mmap.mmap(f.fileno(), 10000); m[5000:5004] = b'mmap'; m.flush(); m.close()
+    os.unlink('mapped'); f.seek(5000); print(f.read(4).decode(), os.fstat(f.fileno()).st_nlink)
+END`);
+  expect(out).toBe('two more\nmmap 0\n');
+});
+
+test('S-22: SEEK_DATA sees what no program has synced', async () => {
+  const out = await sh(`cd drive; python3 - <<'END'
+import os
+f = os.open('seek', os.O_RDWR | os.O_CREAT)
+os.write(f, b'x' * 100000)
+print(os.lseek(f, 0, os.SEEK_DATA), os.lseek(f, 0, os.SEEK_HOLE))
+os.ftruncate(f, 1 << 20); os.pwrite(f, b'tail', 500000)
+print(os.lseek(f, 100000, os.SEEK_DATA) // 4096, os.lseek(f, 500000, os.SEEK_HOLE) > 500003)
+END
+    cp --sparse=auto cp/hole sparse; cmp cp/hole sparse; test $(du -k sparse | cut -f1) -le 8`);
+  expect(out).toBe('0 100000\n122 True\n');
+});
+
+test('find, du, mv and rm see one tree', async () => {
+  const out = await sh(`cd drive; a=$(find cp | wc -l); test $a = $(find ../source | wc -l)
+    test $(du -sb --apparent-size cp/zod/package.json | cut -f1) = $(stat -c %s ../source/zod/package.json)
+    mv cp renamed; mkdir other; mv renamed other/; mv --exchange other/renamed rsync 2>/dev/null || true
+    rm -rf other rsync tar before repo clone; df --output=fstype . | tail -1`);
+  expect(out.trim()).toBe('fuse.tuskfs');
+  await stop();
+  await serve();
+  expect((await sh('ls drive')).split('\n')).not.toContain('cp');
+});
