@@ -41,8 +41,26 @@ type StagedRow = { ino: Ino; offset: number; length: number; addr: LogAddr };
 const joins = (run: Run): boolean =>
   run.at > 0 || run.length < run.framePlain || run.framePlain < FRAME_BYTES_MIN;
 
+/** Runs that show one frame without a gap, as one: the index may hold a frame in several rows. */
+const merged = (runs: readonly Run[]): Run[] => {
+  const out: Run[] = [];
+  for (const run of runs) {
+    const last = out.at(-1);
+    const continues =
+      last !== undefined &&
+      run.addr < 0 &&
+      last.frame === run.frame &&
+      last.offset + last.length === run.offset &&
+      last.at + last.length === run.at;
+    if (continues) out[out.length - 1] = { ...last, length: last.length + run.length };
+    else out.push(run);
+  }
+  return out;
+};
+
 /** Staged runs with the neighbours that they cut into, as regions without holes. */
-export const regionsOf = (ino: Ino, runs: readonly Run[]): Region[] => {
+export const regionsOf = (ino: Ino, sorted: readonly Run[]): Region[] => {
+  const runs = merged(sorted);
   const touches = (left: Run | undefined, right: Run | undefined): boolean =>
     left !== undefined && right !== undefined && left.offset + left.length === right.offset;
   const chosen = runs.map(run => run.addr >= 0);
