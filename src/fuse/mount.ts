@@ -3,7 +3,7 @@
  * directory that nothing of ours is mounted on; what a dead daemon left behind ("Transport
  * endpoint is not connected") is detached first. Nothing here runs on the serving thread.
  */
-import { readdir, realpath, stat } from 'node:fs/promises';
+import { readdir, realpath, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Errno } from '../base/errno.ts';
 import { systemCode, TuskError } from '../base/errors.ts';
@@ -128,8 +128,9 @@ const makeReady = async (mountPoint: string): Promise<void> => {
 const statWithin = async (path: string): Promise<string> => {
   const deadline = Promise.withResolvers<string>();
   const timer = setTimeout(() => deadline.resolve('no answer'), STAT_DEADLINE_MS);
-  const looked = stat(path).then(
-    found => (found.isDirectory() ? 'directory' : 'other'),
+  // The kernel remembers the attributes of a dead mount's root; figures it has to ask for.
+  const looked = Promise.all([stat(path), statfs(path)]).then(
+    ([found]) => (found.isDirectory() ? 'directory' : 'other'),
     error => systemCode(error) ?? 'no answer',
   );
   try {

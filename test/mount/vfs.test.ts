@@ -57,7 +57,7 @@ beforeAll(async () => {
   await serve();
 });
 afterAll(async () => {
-  if (server.exitCode === null) await sh(`umount -l ${drive}`).catch(() => server.kill('SIGKILL'));
+  await sh(`umount -l ${drive}`).catch(() => server.kill('SIGKILL'));
   rmSync(work, { recursive: true, force: true });
 });
 
