@@ -41,7 +41,7 @@ const run = (root: string, failpoint: string) => {
   return { status, signal, stderr, fired: existsSync(fired) };
 };
 
-describe.concurrent.each(['', ':2'])('killed at pass%s', pass => {
+describe.each(['', ':2'])('killed at pass%s', pass => {
   test.each(POINTS)('%s', { timeout: 120_000 }, async point => {
     const root = mkdtempSync(join(tmpdir(), 'tuskfs-flush-crash-'));
     try {
