@@ -8,6 +8,8 @@ import { log } from '../../base/log.ts';
 import type { Committee, NodeHealth, StorageNode } from '../network.ts';
 
 const SILENT_AFTER = 2;
+/** Late answers without any answer between them; a busy node is late now and then. */
+const SILENT_AFTER_LATE = 6;
 /** After this time a silent node is tried first-hand again. */
 const SILENT_FOR_MS = 15_000;
 const LIAR_FOR_MS = 10 * 60_000;
@@ -19,6 +21,7 @@ const HEDGE_MS_FIRST = 1_500;
 interface Record {
   answered: boolean;
   silences: number;
+  lateness: number;
   silentAtMs: number;
   lies: number;
   liedAtMs: number;
@@ -45,7 +48,15 @@ export class Health {
   #record(node: StorageNode): Record {
     let record = this.#records.get(node.nodeId);
     if (record === undefined) {
-      record = { answered: false, silences: 0, silentAtMs: 0, lies: 0, liedAtMs: 0, lastError: '' };
+      record = {
+        answered: false,
+        silences: 0,
+        lateness: 0,
+        silentAtMs: 0,
+        lies: 0,
+        liedAtMs: 0,
+        lastError: '',
+      };
       this.#records.set(node.nodeId, record);
     }
     return record;
@@ -56,6 +67,7 @@ export class Health {
     const record = this.#record(node);
     record.answered = true;
     record.silences = 0;
+    record.lateness = 0;
     if (ms === undefined) return;
     this.#latencies[this.#next] = ms;
     this.#next = (this.#next + 1) % LATENCIES;
@@ -69,11 +81,20 @@ export class Health {
     record.lastError = why;
   }
 
+  /** The node had not answered when the read no longer needed it. */
+  late(node: StorageNode, why: string): void {
+    const record = this.#record(node);
+    if (++record.lateness < SILENT_AFTER_LATE) return;
+    record.silences = Math.max(record.silences, SILENT_AFTER - 1);
+    this.silent(node, why);
+  }
+
   /** The node refused or answered nonsense. */
   refused(node: StorageNode, why: string): void {
     const record = this.#record(node);
     record.answered = true;
     record.silences = 0;
+    record.lateness = 0;
     record.lastError = why;
   }
 

@@ -108,7 +108,7 @@ class PrimaryRead {
         everyone,
         signal: scope.signal,
       });
-      if (recovered) this.#noteSlow(late());
+      if (recovered) this.#noteLate(late());
       else await direct.settled;
       return this.#wanted.size === 0;
     } finally {
@@ -187,14 +187,10 @@ class PrimaryRead {
     return { settled, doneOrLate };
   }
 
-  /** Nodes that recovery overtook count as silent, so that the next read does not wait for them. */
-  #noteSlow(nodes: readonly StorageNode[]): void {
-    for (const node of new Set(nodes)) {
-      this.#parts.client.health.silent(
-        node,
-        `slow: a sliver of blob ${this.#blob.blobId} came too late`,
-      );
-    }
+  /** Nodes that recovery overtakes again and again count as silent: reads then do not wait for them. */
+  #noteLate(nodes: readonly StorageNode[]): void {
+    const why = `a sliver of blob ${this.#blob.blobId} came too late`;
+    for (const node of new Set(nodes)) this.#parts.client.health.late(node, why);
   }
 
   async #give(index: number, data: Buffer): Promise<void> {
