@@ -12,8 +12,35 @@ import type { FlushedRange } from '../meta/types.ts';
 import type { PackDraft, StoredPack } from './draft.ts';
 import type { Head } from './types.ts';
 
-/** Tables of the tree: what a checkpoint is made for. */
-const TREE = ['inode', 'dentry', 'xattr', 'symlink', 'extent', 'snapshot'] as const;
+/** Tables of the tree: what a checkpoint is made for. Extents are compared by what they show. */
+const TREE = ['inode', 'dentry', 'xattr', 'symlink', 'snapshot'] as const;
+
+interface ExtentRow {
+  readonly ino: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly frame: number;
+  readonly at: number;
+}
+
+/** Extents in order, those that run on in file and frame as one: how a run is cut into rows says nothing. */
+function* runsOf(rows: Iterable<ExtentRow>): Generator<ExtentRow> {
+  let run: ExtentRow | undefined;
+  for (const row of rows) {
+    const continues =
+      run !== undefined &&
+      run.ino === row.ino &&
+      run.frame === row.frame &&
+      run.offset + run.length === row.offset &&
+      run.at + run.length === row.at;
+    if (continues) run = { ...run!, length: run!.length + row.length };
+    else {
+      if (run !== undefined) yield run;
+      run = row;
+    }
+  }
+  if (run !== undefined) yield run;
+}
 
 /** Opens a database file of a snapshot. */
 export const openSnapshot = (directory: string, name: 'index.db' | 'local.db') =>
@@ -69,7 +96,7 @@ export class IndexCopy {
   #sameTree(otherPath: string): boolean {
     this.db.prepare('ATTACH ? AS other').run(otherPath);
     try {
-      return TREE.every(table => this.#sameTable(table));
+      return TREE.every(table => this.#sameTable(table)) && this.#sameExtents();
     } finally {
       this.db.exec('DETACH other');
     }
@@ -88,6 +115,30 @@ export class IndexCopy {
          WHERE NOT (${equal}) LIMIT 1`,
       ) === undefined
     );
+  }
+
+  #sameExtents(): boolean {
+    const [ours, others] = ['main', 'other'].map(schema =>
+      runsOf(
+        this.db
+          .prepare(
+            `SELECT ino, offset, length, frame, frame_offset AS at FROM ${schema}.extent ORDER BY ino, offset`,
+          )
+          .iterate() as IterableIterator<ExtentRow>,
+      ),
+    ) as [Generator<ExtentRow>, Generator<ExtentRow>];
+    try {
+      for (;;) {
+        const [a, b] = [ours.next().value, others.next().value] as (ExtentRow | undefined)[];
+        if (a === undefined || b === undefined) return a === b;
+        const same =
+          a.ino === b.ino && a.offset === b.offset && a.length === b.length && a.frame === b.frame;
+        if (!same || a.at !== b.at) return false;
+      }
+    } finally {
+      ours.return(undefined);
+      others.return(undefined);
+    }
   }
 
   /** Enters a pack that has no blob ID yet, with its frames and the ranges they hold. */
@@ -127,25 +178,9 @@ export class IndexCopy {
 
   #extents(ranges: readonly FlushedRange[]): void {
     const insert = this.db.prepare('INSERT INTO extent VALUES (?, ?, ?, ?, ?)');
-    const put = (run: FlushedRange): void => {
-      insert.run(run.ino, run.offset, run.length, run.frame, run.at);
-    };
     for (const range of ranges) if (range.addr < 0) this.#cut(range);
-    let run: FlushedRange | undefined;
-    for (const range of ranges) {
-      const continues =
-        run !== undefined &&
-        run.ino === range.ino &&
-        run.frame === range.frame &&
-        run.offset + run.length === range.offset &&
-        run.at + run.length === range.at;
-      if (continues) run = { ...run!, length: run!.length + range.length };
-      else {
-        if (run !== undefined) put(run);
-        run = range;
-      }
-    }
-    if (run !== undefined) put(run);
+    for (const run of runsOf(ranges))
+      insert.run(run.ino, run.offset, run.length, run.frame, run.at);
   }
 
   /** Takes a range out of the extents that show older frames there. */

@@ -5,6 +5,7 @@
  */
 import { Errno } from '../base/errno.ts';
 import { TuskError } from '../base/errors.ts';
+import type { FrameId, Ino } from '../base/ids.ts';
 import { type ChangeHost, IndexChange } from './change.ts';
 import { Kind } from './mutation.ts';
 import type { Extent, FlushedRange, PackCommit } from './types.ts';
@@ -22,9 +23,31 @@ const isUnchanged = (extent: Extent, range: FlushedRange): boolean => {
     : extent.addr < 0 && extent.frame === range.oldFrame && extent.at === range.oldAt + skipped;
 };
 
-/** Puts the matching parts of a range into the change; returns how many matched, and how many did not. */
-const putRange = (host: ChangeHost, change: IndexChange, range: FlushedRange): [number, number] => {
-  const { ino, offset, length } = range;
+/** Runs of a file that will show a frame. */
+interface Run {
+  readonly ino: Ino;
+  readonly offset: number;
+  length: number;
+  readonly frame: FrameId;
+  readonly at: number;
+}
+
+/** Appends a run, to the one before it if it goes on there: the log's records need not show in the index. */
+const pushRun = (runs: Run[], run: Run): void => {
+  const last = runs.at(-1);
+  const continues =
+    last !== undefined &&
+    last.ino === run.ino &&
+    last.frame === run.frame &&
+    last.offset + last.length === run.offset &&
+    last.at + last.length === run.at;
+  if (continues) last.length += run.length;
+  else runs.push(run);
+};
+
+/** Adds the matching parts of a range to the runs; returns how many matched, and how many did not. */
+const matchRange = (host: ChangeHost, runs: Run[], range: FlushedRange): [number, number] => {
+  const { ino, offset, length, frame } = range;
   if (host.memory.inodes.get(ino) === null) return [0, 1];
   let matched = 0;
   let bytes = 0;
@@ -33,9 +56,7 @@ const putRange = (host: ChangeHost, change: IndexChange, range: FlushedRange): [
     matched++;
     bytes += extent.length;
     const at = range.at + (extent.offset - offset);
-    const { frame } = range;
-    const place = { kind: Kind.place, ino, clears: 0, addr: -1, frame, at };
-    change.put({ ...place, offset: extent.offset, length: extent.length });
+    pushRun(runs, { ino, offset: extent.offset, length: extent.length, frame, at });
   }
   return [matched > 0 ? 1 : 0, bytes < length ? 1 : 0];
 };
@@ -67,11 +88,13 @@ export const commitPack = async (
   for (let i = 0; i < pack.ranges.length; i += SLICE) {
     await turn();
     const slice = new IndexChange(host);
+    const runs: Run[] = [];
     for (const range of pack.ranges.slice(i, i + SLICE)) {
-      const [applied, superseded] = putRange(host, slice, range);
+      const [applied, superseded] = matchRange(host, runs, range);
       total.applied += applied;
       total.superseded += superseded;
     }
+    for (const run of runs) slice.put({ kind: Kind.place, clears: 0, addr: -1, ...run });
     commit(slice);
   }
   return total;

@@ -4,11 +4,12 @@
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { StatusReport, SyncReport } from '../../src/daemon/report.ts';
+import { freePorts } from '../../src/localnet/control.ts';
+import { startTicksOf } from '../../src/localnet/process.ts';
 
 const tuskfsPath = fileURLToPath(new URL('../../scripts/tuskfs', import.meta.url));
 
@@ -28,21 +29,7 @@ export interface LocalnetStatus {
   nodes: { index: number; name: string; address: string; shards: number[]; state: string }[];
 }
 
-const isFree = (port: number): Promise<boolean> =>
-  new Promise(done => {
-    const server = createServer();
-    server.on('error', () => done(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => done(true)));
-  });
-
-/** First port of `count` free ones on 127.0.0.1, from a random place on. */
-export const freePorts = async (count: number): Promise<number> => {
-  for (;;) {
-    const base = 20_000 + Math.floor(Math.random() * 35_000);
-    const ports = Array.from({ length: count }, (_, i) => base + i);
-    if ((await Promise.all(ports.map(isFree))).every(Boolean)) return base;
-  }
-};
+export { freePorts };
 
 /** Waits until `condition` holds; throws after `timeoutMs`. */
 export const until = async (
@@ -174,6 +161,12 @@ export class Sandbox {
   /** Unmounts with the last flush. */
   async umount(mountPoint: string): Promise<void> {
     await this.ok(['umount', mountPoint]);
+  }
+
+  /** Kills the daemon of a mounted volume; it and its mount's connection are gone when this resolves. */
+  async kill(pid: number): Promise<void> {
+    process.kill(pid, 'SIGKILL');
+    await until(`process ${pid} is gone`, () => startTicksOf(pid) === undefined);
   }
 
   /** `tuskfs status` of a mounted volume. */
