@@ -98,7 +98,9 @@ export class ByteWriter {
   }
 
   u8(value: number): this {
-    this.bytes[this.reserve(1)] = value;
+    // `reserve` may replace `bytes`: it must run before `bytes` is looked at.
+    const at = this.reserve(1);
+    this.bytes[at] = value;
     return this;
   }
   u16(value: number): this {
