@@ -17,6 +17,10 @@ const CONFIRM_WAIT_MS = 5_000;
 /** Metadata grows with the shards: 66 bytes each, and a few. */
 const METADATA_BYTES_MAX = 66 * 65_536 + 1_024;
 
+/** A node that has not yet learnt of the registration: expected for a while after it. */
+export const isUnregistered = (error: unknown): boolean =>
+  error instanceof TuskError && error.details.reason === 'NOT_REGISTERED';
+
 /** A signed confirmation, not yet verified. */
 export interface RawConfirmation {
   readonly message: Buffer;
@@ -46,7 +50,7 @@ export class NodeClient {
       if (error instanceof TuskError && error.code === 'identity_mismatch') {
         this.health.lied(node, error.message);
       } else if (isSilence(error)) this.health.silent(node, messageOf(error));
-      else if (error instanceof TuskError && error.code !== 'aborted') {
+      else if (error instanceof TuskError && error.code !== 'aborted' && !isUnregistered(error)) {
         this.health.refused(node, messageOf(error));
       }
       throw error;

@@ -20,7 +20,7 @@ import type {
 } from '../network.ts';
 import { type Parts, pause, type RetryPolicy, retry } from '../retry.ts';
 import type { ByteBudget } from './budget.ts';
-import type { NodeClient } from './client.ts';
+import { isUnregistered, type NodeClient } from './client.ts';
 import { pairOfShard, rotationOf, wireSliver } from './places.ts';
 
 const NODE_RETRY: RetryPolicy = { tries: 5, baseMs: 200, maxMs: 2_000 };
@@ -282,9 +282,6 @@ class Upload {
     );
   }
 }
-
-const isUnregistered = (error: unknown): boolean =>
-  error instanceof TuskError && error.details.reason === 'NOT_REGISTERED';
 
 /** Waiting for a registration has its own patience: not a failure that the retry policy counts. */
 const unregisteredForNow = (error: unknown): never => {
