@@ -152,7 +152,8 @@ export class Sandbox {
   /** Mounts a volume below the sandbox; the mount point. */
   async mount(volume: string, extra: string[] = [], env: NodeJS.ProcessEnv = {}): Promise<string> {
     const mountPoint = this.path(`mnt-${volume}`);
-    mkdirSync(mountPoint, { recursive: true });
+    // What a killed daemon left mounted there cannot even be looked at.
+    if (!this.#mounts.has(mountPoint)) mkdirSync(mountPoint, { recursive: true });
     this.#mounts.add(mountPoint);
     await this.ok(['mount', volume, mountPoint, ...extra], env);
     return mountPoint;

@@ -1,71 +1,62 @@
 /**
- * A program that uses the drive: makes the same seeded tree again and again from where it stopped,
- * and notes a file (in a ledger outside the drive) once close has returned. Ends by itself when the
- * drive goes away. Arguments: directory on the drive, note file, number of files, seed.
+ * A program that uses the drive: takes the steps of a history from where it stopped, and notes each
+ * (in a file outside the drive) once its last call has returned. Ends by itself when the drive goes
+ * away. Arguments: directory on the drive, note file, number of the step to stop before, seed,
+ * milliseconds between steps.
  */
-import { createHash } from 'node:crypto';
 import {
   appendFileSync,
   closeSync,
-  existsSync,
+  fchmodSync,
+  ftruncateSync,
+  futimesSync,
   mkdirSync,
   openSync,
-  readFileSync,
   renameSync,
+  rmSync,
   writeSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { seededRandom } from '../../src/base/random.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { notedSteps } from './notes.ts';
+import { contentOf, draftOf, type Step, stepOf, treeAfter } from './steps.ts';
 
-/** Relative path and content of file `i`; every seventh is made by rename over a draft. */
-export const fileOf = (
-  seed: number,
-  i: number,
-): { path: string; content: Buffer; byRename: boolean } => {
-  const random = seededRandom(seed * 1_000_003 + i);
-  const size = i % 50 === 49 ? 3_000_000 + random.below(5_000_000) : random.below(40_000);
-  const block = random.bytes(Math.min(size, 4096));
-  const content = Buffer.alloc(size);
-  for (let at = 0; at < size; at += block.length) {
-    block.copy(content, at);
-    content.writeUInt32LE(at >>> 0, Math.max(0, Math.min(at, size - 4)));
-  }
-  return { path: join(`d${i % 23}`, `f${i}`), content, byRename: i % 7 === 3 };
-};
+const [directory, notes, end, seedText, pauseMs] = process.argv.slice(2);
+const seed = Number(seedText);
 
-/** SHA-256 of bytes, hex. */
-export const digest = (bytes: Uint8Array): string =>
-  createHash('sha256').update(bytes).digest('hex');
-
-/** Numbers of the files noted so far. */
-export const noted = (notes: string): number[] =>
-  existsSync(notes)
-    ? readFileSync(notes, 'utf8').trim().split('\n').filter(Boolean).map(Number)
-    : [];
-
-const writeWhole = (path: string, content: Buffer): void => {
-  const fd = openSync(path, 'w');
-  for (let at = 0; at < content.length; ) at += writeSync(fd, content, at);
+/** Writes from `offset` on, what was behind it is gone; mode and time are set while the file is open. */
+const write = (path: string, offset: number, content: Buffer, step: Step): void => {
+  const fd = openSync(path, offset === 0 ? 'w' : 'r+');
+  ftruncateSync(fd, offset);
+  for (let at = 0; at < content.length; ) at += writeSync(fd, content, at, undefined, offset + at);
+  fchmodSync(fd, step.mode);
+  futimesSync(fd, step.timeS, step.timeS);
   closeSync(fd);
 };
 
-const main = (directory: string, notes: string, count: number, seed: number): void => {
-  const done = new Set(noted(notes));
-  for (let i = 0; i < count; i++) {
-    if (done.has(i)) continue;
-    const { path, content, byRename } = fileOf(seed, i);
-    const target = join(directory, path);
-    mkdirSync(dirname(target), { recursive: true });
-    if (byRename) {
-      writeWhole(`${target}.draft`, content);
-      renameSync(`${target}.draft`, target);
-    } else writeWhole(target, content);
-    appendFileSync(notes, `${i}\n`);
+const take = (i: number, step: Step, sizeBefore: number): void => {
+  const path = join(directory!, step.path);
+  mkdirSync(dirname(path), { recursive: true });
+  if (step.kind === 'unlink') {
+    rmSync(path, { force: true });
+    return;
   }
+  const content = contentOf(seed, i, step.size);
+  if (step.kind === 'replace') {
+    write(draftOf(path), 0, content, step);
+    renameSync(draftOf(path), path);
+  } else write(path, step.kind === 'append' ? sizeBefore : 0, content, step);
 };
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const [directory, notes, count, seed] = process.argv.slice(2);
-  main(directory!, notes!, Number(count), Number(seed));
+const sizes = new Map<string, number>();
+const first = notedSteps(notes!);
+for (const [path, { size }] of treeAfter(seed, first)) sizes.set(path, size);
+for (let i = first; i < Number(end); i++) {
+  const step = stepOf(seed, i);
+  const before = sizes.get(step.path) ?? 0;
+  take(i, step, before);
+  appendFileSync(notes!, `${i}\n`);
+  if (step.kind === 'unlink') sizes.delete(step.path);
+  else sizes.set(step.path, step.size + (step.kind === 'append' ? before : 0));
+  await sleep(Number(pauseMs));
 }
