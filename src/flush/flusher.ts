@@ -12,7 +12,7 @@ import type { StoredPack } from './draft.ts';
 import { planFrames } from './frames.ts';
 import { IndexCopy, openSnapshot } from './index-copy.ts';
 import { openJournals, type PackJournal } from './journal.ts';
-import { checkAborted, patiently } from './patience.ts';
+import { checkAborted, patiently, unlessAborted } from './patience.ts';
 import { Sources } from './sources.ts';
 import { loadHead, SpentLedger, saveHead } from './state.ts';
 import { endTail } from './tail.ts';
@@ -161,11 +161,12 @@ export class Flusher {
   }
 
   async #finish(journal: PackJournal, signal: AbortSignal): Promise<StoredPack> {
+    while (this.#tails.size >= TAILS_MAX)
+      await unlessAborted(Promise.race(this.#tails.values()), signal);
     const { stored, tail } = await this.#upload(journal, signal).finish();
     this.#checkedOne = true;
     this.#tell({ packs: this.#progress.packs + 1 });
     this.#startTail(journal, tail);
-    while (this.#tails.size >= TAILS_MAX) await Promise.race(this.#tails.values());
     return stored;
   }
 

@@ -43,7 +43,7 @@ function* runsOf(rows: Iterable<ExtentRow>): Generator<ExtentRow> {
 }
 
 /** Opens a database file of a snapshot. */
-export const openSnapshot = (directory: string, name: 'index.db' | 'local.db') =>
+export const openSnapshot = (directory: string, name: 'index.db' | 'local.db'): Database.Database =>
   new Database(join(directory, name), { fileMustExist: true });
 
 /** One plain file: no write-ahead log beside it, and none of its marks in the header. */
