@@ -49,6 +49,7 @@ export class Bridge<Remote extends Methods> {
   >();
   readonly #running = new Map<number, AbortController>();
   #nextId = 1;
+  #broken: Error | undefined;
 
   constructor(port: MessagePort | Worker, methods: Methods) {
     this.#port = port;
@@ -64,6 +65,7 @@ export class Bridge<Remote extends Methods> {
   ): Promise<Awaited<ReturnType<Remote[M]>>> {
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
+      if (this.#broken !== undefined) return reject(this.#broken);
       if (signal?.aborted) return reject(aborted(method));
       const onAbort = () => this.#post({ type: 'abort', id });
       signal?.addEventListener('abort', onAbort, { once: true });
@@ -85,8 +87,9 @@ export class Bridge<Remote extends Methods> {
     });
   }
 
-  /** Fails everything that waits, for instance because the other thread ended. */
+  /** Fails everything that waits and will be asked, because the other thread ended. */
   breakOff(error: Error): void {
+    this.#broken = error;
     for (const waiting of [...this.#waiting.values()]) waiting.reject(error);
   }
 
