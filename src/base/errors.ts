@@ -74,9 +74,13 @@ export class TuskError extends Error {
 export const isTransient = (error: unknown): boolean =>
   error instanceof TuskError && error.kind === 'transient';
 
-/** Text of whatever was thrown. */
-export const messageOf = (error: unknown): string =>
-  error instanceof Error ? error.message : String(error);
+/** Text of whatever was thrown; fetch keeps its reason in the cause. */
+export const messageOf = (error: unknown): string => {
+  if (!(error instanceof Error)) return String(error);
+  return error.message === 'fetch failed' && error.cause instanceof Error
+    ? messageOf(error.cause)
+    : error.message;
+};
 
 /** `code` of a Node.js system error (`ENOENT` …), if it is one. */
 export const systemCode = (error: unknown): string | undefined =>

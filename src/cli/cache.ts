@@ -23,7 +23,7 @@ export const registerCache = (program: Command): void => {
       const target = findTarget(word);
       const left =
         target.mountPoint === undefined
-          ? await dropCache(target.paths)
+          ? await dropCache(target.name, target.paths)
           : ((await callDaemon(target.paths.socket, 'dropCache')) as { stagedBytes: number });
       const packs = readdirSync(target.paths.outbox).length;
       print(options.json === true, { ...left, packsPending: packs }, () => '');

@@ -1,14 +1,26 @@
-/** The command line: one file a command. */
+/** The command line: one file a command, loaded when its word is the first, or all of them for help. */
 import { Command, CommanderError } from 'commander';
-import { registerBlobId } from './blob-id.ts';
-import { registerCache } from './cache.ts';
 import { Exit, fail } from './command.ts';
-import { registerCreate } from './create.ts';
-import { registerLocalnet } from './localnet.ts';
-import { registerMount } from './mount.ts';
-import { registerStatus } from './status.ts';
-import { registerSync } from './sync.ts';
-import { registerUmount } from './umount.ts';
+
+type Register = (program: Command) => void;
+
+const COMMANDS: Record<string, () => Promise<Register>> = {
+  localnet: async () => (await import('./localnet.ts')).registerLocalnet,
+  create: async () => (await import('./create.ts')).registerCreate,
+  mount: async () => (await import('./mount.ts')).registerMount,
+  umount: async () => (await import('./umount.ts')).registerUmount,
+  sync: async () => (await import('./sync.ts')).registerSync,
+  status: async () => (await import('./status.ts')).registerStatus,
+  cache: async () => (await import('./cache.ts')).registerCache,
+  'blob-id': async () => (await import('./blob-id.ts')).registerBlobId,
+};
+
+/** What must be loaded to understand `word`, the first of the command line. */
+const loadersFor = (word: string | undefined): (() => Promise<Register>)[] => {
+  if (word === '--version' || word === '-V') return [];
+  const one = word !== undefined && Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined;
+  return one === undefined ? Object.values(COMMANDS) : [one];
+};
 
 const program = new Command('tuskfs')
   .description('Walrus decentralised storage, mounted as an ordinary drive')
@@ -16,16 +28,8 @@ const program = new Command('tuskfs')
   .showHelpAfterError('(`tuskfs help` lists the commands)')
   .exitOverride();
 
-registerLocalnet(program);
-registerCreate(program);
-registerMount(program);
-registerUmount(program);
-registerSync(program);
-registerStatus(program);
-registerCache(program);
-registerBlobId(program);
-
 try {
+  for (const load of loadersFor(process.argv[2])) (await load())(program);
   await program.parseAsync();
 } catch (error) {
   // Commander has already said what is wrong with the words of the command.

@@ -13,6 +13,7 @@ import { loadSettings, networkNamed, volumeNamed } from '../volume/settings.ts';
 import { say } from './command.ts';
 import { duration } from './options.ts';
 import { readPassphrase } from './passphrase.ts';
+import { tuskMounts } from './target.ts';
 
 interface MountOptions {
   foreground?: boolean;
@@ -52,6 +53,18 @@ const refuseInside = (state: string, mountPoint: string): void => {
   }
 };
 
+/** A daemon lives: either it serves, or it is just leaving. */
+const servedAlready = (name: string): TuskError => {
+  const mounted = tuskMounts().find(mount => mount.source === name);
+  if (mounted !== undefined)
+    return new TuskError('busy', `${name} is mounted already, at ${mounted.directory}`);
+  return new TuskError(
+    'busy',
+    `${name} was unmounted, but programs still have files open there or the last files are on their way to the network; nothing was mounted. Try again in a moment; \`tuskfs status ${name}\` shows how far it is.`,
+    { kind: 'transient' },
+  );
+};
+
 const configure = async (
   name: string,
   directory: string,
@@ -62,9 +75,7 @@ const configure = async (
   const network = networkNamed(settings, volume.network);
   const mountPoint = mountPointOf(directory);
   refuseInside(volume.stateDirectory, mountPoint);
-  if (await isServed(volumePaths(volume.stateDirectory).socket)) {
-    throw new TuskError('busy', `${name} is mounted already; \`tuskfs status ${name}\` says where`);
-  }
+  if (await isServed(volumePaths(volume.stateDirectory).socket)) throw servedAlready(name);
   const file = options.passphraseFile;
   const passphrase = await readPassphrase({
     isNew: false,
@@ -80,6 +91,7 @@ const configure = async (
     volumeKey,
     readOnly: options.readOnly === true,
     allowOther: options.allowOther === true,
+    tethered: options.foreground === true,
     readTimeoutMs: options.readTimeout,
     stopTimeoutMs: options.stopTimeout,
   };
@@ -104,7 +116,16 @@ const lastWords = (path: string): string => {
 
 const started = (child: ChildProcess, config: DaemonConfig): Promise<void> =>
   new Promise((resolve, reject) => {
-    child.once('error', reject);
+    // More than one can come: of the start, and of the message to a child that did not start.
+    child.on('error', cause =>
+      reject(
+        new TuskError(
+          'mount_failed',
+          `the daemon of ${config.name} could not be started: ${cause.message}. Nothing was mounted.`,
+          { cause },
+        ),
+      ),
+    );
     child.once('exit', (code, signal) =>
       reject(
         new TuskError(
@@ -125,19 +146,20 @@ const started = (child: ChildProcess, config: DaemonConfig): Promise<void> =>
     child.send(config);
   });
 
-const start = async (config: DaemonConfig, foreground: boolean): Promise<ChildProcess> => {
+const start = async (config: DaemonConfig): Promise<ChildProcess> => {
   const { daemonLog } = volumePaths(config.volume.stateDirectory);
   mkdirSync(dirname(daemonLog), { recursive: true, mode: 0o700 });
-  const output = foreground ? 'inherit' : openSync(daemonLog, 'a', 0o600);
+  const output = config.tethered ? 'inherit' : openSync(daemonLog, 'a', 0o600);
   const child = spawn(process.execPath, [...process.execArgv, daemonEntry()], {
     cwd: '/',
-    detached: !foreground,
+    // A session of its own: what a terminal sends to its foreground comes here first, and once.
+    detached: true,
     serialization: 'advanced',
     stdio: ['ignore', output, output, 'ipc'],
   });
-  if (foreground) {
+  if (config.tethered) {
     // The daemon stops in good order; the command waits for it. A second signal leaves the rest staged.
-    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
       process.on(signal, () => child.kill('SIGTERM'));
   }
   await started(child, config);
@@ -164,12 +186,11 @@ export const registerMount = (program: Command): void => {
     .description('mount a volume; returns when it is usable')
     .action(async (name: string, directory: string, options: MountOptions) => {
       const config = await configure(name, directory, options);
-      const foreground = options.foreground === true;
-      const child = await start(config, foreground);
+      const child = await start(config);
       if (!statSync(config.mountPoint).isDirectory())
         throw new TuskError('mount_failed', `${config.mountPoint} is not usable`);
       say(`${name} is mounted at ${config.mountPoint}`);
-      if (!foreground) {
+      if (!config.tethered) {
         child.disconnect();
         child.unref();
         return;

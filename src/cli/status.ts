@@ -1,6 +1,6 @@
 /** `tuskfs status [VOLUME|DIR]`: what is safe, what is under way, what it costs. */
 import type { Command } from 'commander';
-import { callDaemon } from '../daemon/control.ts';
+import { callDaemon, isServed } from '../daemon/control.ts';
 import type { Amount, StatusReport } from '../daemon/report.ts';
 import { loadSettings } from '../volume/settings.ts';
 import { print } from './command.ts';
@@ -34,7 +34,9 @@ const describe = (report: StatusReport): string => {
     amount('checkpointed', durability.checkpointed),
     flushLine(report),
     `checkpoint: ${report.checkpoint === 0 ? 'none yet' : report.checkpoint}; epoch ${report.epoch ?? '?'}; cache ${formatBytes(report.cache.bytes)}`,
-    `nodes: ${nodes.length - troubled.length} of ${nodes.length} in order`,
+    nodes.length === 0
+      ? 'nodes: unknown'
+      : `nodes: ${nodes.length - troubled.length} of ${nodes.length} in order`,
     ...troubled.map(
       node =>
         `  ${node.name} (${node.address}, ${node.shards} shards): ${node.state}: ${node.lastError}`,
@@ -53,7 +55,8 @@ const unmounted = (target: Target) => ({
 });
 
 const ask = async (target: Target): Promise<StatusReport | ReturnType<typeof unmounted>> =>
-  target.mountPoint === undefined
+  // A daemon may outlive its mount: while it sends the last files, or others keep files open.
+  target.mountPoint === undefined && !(await isServed(target.paths.socket))
     ? unmounted(target)
     : await callDaemon(target.paths.socket, 'status');
 

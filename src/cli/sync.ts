@@ -21,11 +21,15 @@ const handOver = (mountPoint: string): void => {
   }
 };
 
+/** What is not on the network, and why. */
+export const describePending = (report: SyncReport): string =>
+  `${formatBytes(report.pendingBytes)} not yet on the network: ${report.pending.replace(/\.$/, '')}.`;
+
 /** One line on how it ended. */
 export const describeSync = (report: SyncReport): string =>
   report.pending === ''
     ? `checkpoint ${report.checkpoint}: everything is on the network (${formatCoin(BigInt(report.wal))} WAL, ${formatCoin(BigInt(report.sui))} SUI)`
-    : `${formatBytes(report.pendingBytes)} not yet on the network: ${report.pending}. They are safe on this machine and go on by themselves while the volume is mounted.`;
+    : `${describePending(report)} They are safe on this machine and go on by themselves while the volume is mounted.`;
 
 /** Adds the command. */
 export const registerSync = (program: Command): void => {

@@ -1,13 +1,32 @@
 /** `tuskfs umount DIR`: unmounts, then flushes what is left within a limit. */
+import { setTimeout } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { TuskError } from '../base/errors.ts';
-import { callDaemon } from '../daemon/control.ts';
+import { callDaemon, isServed } from '../daemon/control.ts';
 import type { SyncProgress, SyncReport } from '../daemon/report.ts';
 import { Exit, print, say } from './command.ts';
 import { duration } from './options.ts';
 import { ProgressBar } from './progress.ts';
-import { describeSync } from './sync.ts';
+import { describePending, describeSync } from './sync.ts';
 import { findTarget } from './target.ts';
+
+/** Between the daemon's answer and its end. */
+const LEAVE_MS_MAX = 5000;
+
+/** Waits until the daemon is gone, so that the volume can be mounted again at once. */
+const left = async (socket: string): Promise<void> => {
+  const until = performance.now() + LEAVE_MS_MAX;
+  while (performance.now() < until && (await isServed(socket))) await setTimeout(20);
+};
+
+const describe = (name: string, report: SyncReport): string => {
+  const done = `${name} is unmounted.`;
+  if (report.openFiles === true)
+    return `${done} Programs still have files open there: what they write is kept and sent when they close the last one. So far: ${describeSync(report)}`;
+  return report.pending === ''
+    ? `${done} ${describeSync(report)}`
+    : `${done} ${describePending(report)} They are safe on this machine; mount the volume again to send them.`;
+};
 
 /** Adds the command. */
 export const registerUmount = (program: Command): void => {
@@ -45,8 +64,9 @@ export const registerUmount = (program: Command): void => {
         } finally {
           bar.clear();
         }
+        if (report.openFiles !== true) await left(target.paths.socket);
         if (options.json === true) print(true, report, () => '');
-        else say(`${target.name} is unmounted. ${describeSync(report)}`);
+        else say(describe(target.name, report));
         process.exitCode = report.pending === '' ? Exit.done : Exit.pending;
       },
     );

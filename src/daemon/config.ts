@@ -12,6 +12,8 @@ export interface DaemonConfig {
   readonly volumeKey: Uint8Array;
   readonly readOnly: boolean;
   readonly allowOther: boolean;
+  /** Stop when the command that started the daemon is gone. */
+  readonly tethered: boolean;
   /** Longest wait of a read for the network. */
   readonly readTimeoutMs: number;
   /** Longest wait for the last flush after SIGTERM or an unmount from outside. */

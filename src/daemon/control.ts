@@ -2,7 +2,7 @@
  * The control socket of a mounted volume: one JSON object a line. A request is
  * `{ method, args }`; answers are any number of `{ progress }`, then one `{ result }` or
  * `{ error }`. Closing the connection aborts the request. Only the owner can connect (the state
- * directory is 0700). Owning the socket is also what keeps a second daemon off the volume.
+ * directory is 0700).
  */
 import { rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
@@ -70,7 +70,7 @@ export const isServed = (path: string): Promise<boolean> =>
     socket.on('error', () => resolve(false));
   });
 
-/** Takes the socket of a volume and serves it; `busy` if a daemon lives there already. */
+/** Serves the socket of a volume whose lock the caller holds; `busy` if a daemon lives there nevertheless. */
 export const serveControl = async (path: string, methods: ControlMethods): Promise<Server> => {
   if (await isServed(path)) {
     throw new TuskError('busy', 'this volume is mounted already; `tuskfs status` says where');

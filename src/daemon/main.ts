@@ -24,7 +24,7 @@ const start = async (config: DaemonConfig): Promise<void> => {
   try {
     const { done } = await serve(config);
     await tell({ type: 'mounted' });
-    if (process.connected) process.disconnect();
+    if (!config.tethered && process.connected) process.disconnect();
     process.exit(await done);
   } catch (error) {
     const known = error instanceof TuskError ? error : new TuskError('internal', messageOf(error));

@@ -59,6 +59,8 @@ export interface SyncReport {
   /** Bytes that are not checkpointed and why; empty when all is. */
   pending: string;
   pendingBytes: number;
+  /** Set by a lazy unmount: programs still have files open, the daemon stays until they close them. */
+  openFiles?: boolean;
   wal: string;
   sui: string;
 }

@@ -3,11 +3,13 @@
  * (`tuskfs umount`, umount(8), SIGTERM), what is staged is flushed within a limit before the
  * daemon leaves; what is not flushed by then stays staged and is said.
  */
+import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { systemClock } from '../base/clock.ts';
 import { messageOf, TuskError } from '../base/errors.ts';
 import { log } from '../base/log.ts';
+import { lockVolume } from '../volume/lock.ts';
 import { volumePaths } from '../volume/paths.ts';
 import type { DaemonConfig } from './config.ts';
 import { type ControlContext, serveControl } from './control.ts';
@@ -18,6 +20,11 @@ import { pendingBytes, reasonOf, statusReport } from './status.ts';
 const PROGRESS_MS = 200;
 /** Exit code of a daemon that leaves staged bytes behind. */
 const EXIT_PENDING = 4;
+/** Exit code of a daemon that could not close its files in good order. */
+const EXIT_FAILED = 1;
+/** A mount without open files is gone this soon after it was detached. */
+const DETACH_MS = 1000;
+const HAND_OVER_MS = 10_000;
 
 /** Checkpoints everything within a limit; the report says what is pending and why. */
 const checkpointWithin = async (
@@ -71,21 +78,32 @@ const settle = async (front: Front, timeoutMs: number): Promise<void> => {
   );
 };
 
+/** How the last flush is to be done: how long at most, and who watches. */
+interface Farewell {
+  readonly timeoutMs: number;
+  readonly context: ControlContext;
+}
+
 /** One daemon; its methods are what the control socket offers. */
 class Daemon {
   readonly #front: Front;
-  readonly #server: Server;
+  readonly #leave: () => void;
   readonly #ended = Promise.withResolvers<number>();
+  #farewell: Farewell;
   #last: Promise<SyncReport> | undefined;
+  #signals = 0;
   readonly done = this.#ended.promise;
 
-  constructor(front: Front, server: Server) {
+  /** `leave` gives up socket and lock. */
+  constructor(front: Front, leave: () => void) {
     this.#front = front;
-    this.#server = server;
+    this.#leave = leave;
+    this.#farewell = { timeoutMs: front.config.stopTimeoutMs, context: idle };
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
       process.on(signal, () => void this.#signalled(signal));
     }
-    void front.ended.then(() => this.#finish(front.config.stopTimeoutMs, idle));
+    if (front.config.tethered) process.on('disconnect', () => void this.#signalled('disconnect'));
+    void front.ended.then(() => this.#finish());
   }
 
   sync(args: Record<string, unknown>, context: ControlContext): Promise<SyncReport> {
@@ -94,16 +112,27 @@ class Daemon {
   }
 
   async umount(args: Record<string, unknown>, context: ControlContext): Promise<SyncReport> {
+    const front = this.#front;
+    const before = this.#farewell;
     const timeoutMs =
-      typeof args.timeoutMs === 'number' ? args.timeoutMs : this.#front.config.stopTimeoutMs;
-    if (args.lazy === true) {
-      // Programs with open files keep the mount; what they still write is flushed when they close.
-      await this.#front.mount.unmount({ lazy: true });
-      return checkpointWithin(this.#front, timeoutMs, context);
+      typeof args.timeoutMs === 'number' ? args.timeoutMs : front.config.stopTimeoutMs;
+    this.#farewell = { timeoutMs, context };
+    if (args.lazy !== true) {
+      try {
+        await front.mount.unmount();
+      } catch (error) {
+        this.#farewell = before;
+        throw error;
+      }
+      await front.ended;
+      return this.#finish();
     }
-    await this.#front.mount.unmount();
-    await this.#front.ended;
-    return this.#finish(timeoutMs, context);
+    await front.mount.unmount({ lazy: true });
+    if (await within(front.ended, DETACH_MS)) return this.#finish();
+    // Programs with open files keep the mount; what they still write is flushed when the last closes.
+    this.#farewell = before;
+    const report = await checkpointWithin(front, timeoutMs, context);
+    return { ...report, openFiles: true };
   }
 
   async dropCache(): Promise<{ cacheBytes: number; stagedBytes: number }> {
@@ -114,44 +143,74 @@ class Daemon {
   }
 
   async #signalled(signal: string): Promise<void> {
+    const { mount } = this.#front;
     log('daemon').info({ signal }, 'stopping');
-    if (this.#last !== undefined) {
-      // Asked a second time: leave the rest staged.
+    if (++this.#signals > 1) {
+      // Asked a second time: the rest stays staged.
+      await within(mount.unmount({ lazy: true }), DETACH_MS);
+      this.#leave();
       process.exit(EXIT_PENDING);
     }
-    await this.#front.mount
-      .unmount()
-      .catch(() => this.#front.mount.unmount({ lazy: true }))
-      .catch(error => log('daemon').error({ error: messageOf(error) }, 'could not unmount'));
-    await this.#finish(this.#front.config.stopTimeoutMs, idle);
+    try {
+      await mount.unmount().catch(async () => {
+        // Programs keep files open: what they wrote is taken over, then they lose them.
+        await handOver(mount.mountPoint);
+        await mount.unmount({ lazy: true });
+      });
+    } catch (error) {
+      log('daemon').error({ error: messageOf(error) }, 'could not unmount');
+    }
+    await this.#finish();
   }
 
   /** The last flush, then everything closed; runs once. */
-  #finish(timeoutMs: number, context: ControlContext): Promise<SyncReport> {
-    this.#last ??= this.#close(timeoutMs, context);
+  #finish(): Promise<SyncReport> {
+    this.#last ??= this.#close(this.#farewell);
     return this.#last;
   }
 
-  async #close(timeoutMs: number, context: ControlContext): Promise<SyncReport> {
+  async #close({ timeoutMs, context }: Farewell): Promise<SyncReport> {
     const front = this.#front;
     const startMs = systemClock.monotonicMs();
+    let code = 0;
     const report = await checkpointWithin(front, timeoutMs, context).catch(error => ({
       ...NOTHING,
       pending: messageOf(error),
       pendingBytes: front.index.totals().stagedBytes,
     }));
-    await settle(front, Math.max(1000, timeoutMs - (systemClock.monotonicMs() - startMs)));
-    await front.close();
+    if (report.pending === '')
+      await settle(front, Math.max(1000, timeoutMs - (systemClock.monotonicMs() - startMs)));
+    else code = EXIT_PENDING;
+    await front.close().catch(error => {
+      code = EXIT_FAILED;
+      log('daemon').error({ error: messageOf(error) }, 'could not close in good order');
+    });
     log('daemon').info({ ...report }, 'stopped');
     // The answer to `umount` is still to be written: leave after it.
     setTimeout(() => {
-      this.#server.close();
-      rmSync(front.paths.socket, { force: true });
-      this.#ended.resolve(report.pending === '' ? 0 : EXIT_PENDING);
+      this.#leave();
+      this.#ended.resolve(code);
     }, 50);
     return report;
   }
 }
+
+/** True if the promise settled within `ms`. */
+const within = (promise: Promise<unknown>, ms: number): Promise<boolean> =>
+  Promise.race([
+    promise.then(
+      () => true,
+      () => true,
+    ),
+    systemClock.sleep(ms).then(() => false),
+  ]);
+
+/** Lets the kernel hand over every dirty page of the mount; a child asks, because this process answers. */
+const handOver = (mountPoint: string): Promise<void> =>
+  new Promise(resolve => {
+    const child = execFile('sync', ['-f', mountPoint], { timeout: HAND_OVER_MS }, () => resolve());
+    child.unref();
+  });
 
 const NOTHING: SyncReport = { checkpoint: 0, pending: '', pendingBytes: 0, wal: '0', sui: '0' };
 const idle: ControlContext = { signal: new AbortController().signal, progress: () => undefined };
@@ -168,22 +227,28 @@ export const serve = async (config: DaemonConfig): Promise<{ done: Promise<numbe
       });
     return daemon;
   };
-  const server = await serveControl(paths.socket, {
-    status: () => {
-      ready();
-      return statusReport(front!);
-    },
-    sync: (args, context) => ready().sync(args, context),
-    umount: (args, context) => ready().umount(args, context),
-    dropCache: () => ready().dropCache(),
-  });
+  const release = lockVolume(config.name, paths);
+  let server: Server | undefined;
+  const leave = () => {
+    server?.close();
+    if (server !== undefined) rmSync(paths.socket, { force: true });
+    release();
+  };
   try {
+    server = await serveControl(paths.socket, {
+      status: () => {
+        ready();
+        return statusReport(front!);
+      },
+      sync: (args, context) => ready().sync(args, context),
+      umount: (args, context) => ready().umount(args, context),
+      dropCache: () => ready().dropCache(),
+    });
     front = await openFront(config);
   } catch (error) {
-    server.close();
-    rmSync(paths.socket, { force: true });
+    leave();
     throw error;
   }
-  daemon = new Daemon(front, server);
+  daemon = new Daemon(front, leave);
   return { done: daemon.done };
 };

@@ -76,15 +76,15 @@ export class Flusher {
 
   /** Finishes what was left, then makes a checkpoint of everything answered before the call. */
   run(options: RunOptions): Promise<CheckpointResult> {
-    return this.#queue(options, async () => {
-      await this.#resume(options.signal);
-      return this.#checkpoint(options.signal);
+    return this.#queue(options, async signal => {
+      await this.#resume(signal);
+      return this.#checkpoint(signal);
     });
   }
 
   /** Finishes what an earlier daemon left behind. */
   resume(options: RunOptions): Promise<void> {
-    return this.#queue(options, () => this.#resume(options.signal));
+    return this.#queue(options, signal => this.#resume(signal));
   }
 
   /** Resolves when no upload's tail is running any more. */
@@ -92,18 +92,19 @@ export class Flusher {
     while (this.#tails.size > 0) await Promise.all(this.#tails.values());
   }
 
-  /** Stops tails where they are; the journal takes them up again. */
+  /** Stops flush and tails where they are; the journal takes them up again. */
   async close(): Promise<void> {
     this.#lifetime.abort(new TuskError('aborted', 'the flush is closing'));
     await Promise.allSettled([this.#turn, ...this.#tails.values()]);
   }
 
-  #queue<T>(options: RunOptions, work: () => Promise<T>): Promise<T> {
+  #queue<T>(options: RunOptions, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const signal = AbortSignal.any([options.signal, this.#lifetime.signal]);
     const turn = this.#turn.then(async () => {
       this.#onProgress = options.onProgress ?? (() => {});
       if (this.#conflict !== undefined) throw this.#conflict;
       try {
-        return await work();
+        return await work(signal);
       } catch (error) {
         if (error instanceof TuskError && error.code === 'conflicting_head') this.#conflict = error;
         throw error;

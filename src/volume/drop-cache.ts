@@ -2,10 +2,23 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { systemClock } from '../base/clock.ts';
 import { openIndex } from '../meta/open.ts';
+import { lockVolume } from './lock.ts';
 import type { VolumePaths } from './paths.ts';
 
 /** Empties cache, scratch and every log segment that holds nothing staged; what stays is staged. */
-export const dropCache = async (paths: VolumePaths): Promise<{ stagedBytes: number }> => {
+export const dropCache = async (
+  name: string,
+  paths: VolumePaths,
+): Promise<{ stagedBytes: number }> => {
+  const release = lockVolume(name, paths);
+  try {
+    return await drop(paths);
+  } finally {
+    release();
+  }
+};
+
+const drop = async (paths: VolumePaths): Promise<{ stagedBytes: number }> => {
   for (const path of [paths.cache, paths.scratch]) {
     rmSync(path, { recursive: true, force: true });
     mkdirSync(path, { recursive: true, mode: 0o700 });

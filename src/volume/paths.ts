@@ -27,6 +27,8 @@ export interface VolumePaths {
   /** Highest checkpoint known. */
   readonly head: string;
   readonly socket: string;
+  /** Held by the one process that works on the volume. */
+  readonly lock: string;
   readonly daemonLog: string;
 }
 
@@ -42,5 +44,6 @@ export const volumePaths = (root: string): VolumePaths => ({
   scratch: join(root, 'scratch'),
   head: join(root, 'journal', 'head.json'),
   socket: join(root, 'control.sock'),
+  lock: join(root, 'lock'),
   daemonLog: join(root, 'daemon.log'),
 });

@@ -55,8 +55,11 @@ export class SuiRpc {
   constructor(network: string, urls: readonly string[], parts: Parts) {
     this.#urls = urls;
     this.#parts = parts;
+    // What wraps its errors drops their cause, where fetch keeps the reason.
     const agentFetch = ((url: string, init: object) =>
-      undiciFetch(url, { ...init, dispatcher: this.#agent })) as unknown as typeof fetch;
+      undiciFetch(url, { ...init, dispatcher: this.#agent }).catch((error: unknown) => {
+        throw new Error(messageOf(error), { cause: error });
+      })) as unknown as typeof fetch;
     this.#clients = urls.map(
       baseUrl => new SuiGrpcClient({ network, baseUrl, format: 'binary', fetch: agentFetch }),
     );
