@@ -40,20 +40,15 @@ const runCommand = (step: Step): Promise<{ status: number; output: string }> =>
 const sum = (text: string, pattern: RegExp): number =>
   [...text.matchAll(pattern)].reduce((total, match) => total + Number(match[1]), 0);
 
-/** Counts of the closing lines of vitest (`Tests  3 failed | 5 passed`) and cargo test (`5 passed; 0 failed`). */
+/** Counts of the closing lines of vitest (`Tests  3 failed | 5 passed`), cargo test (`test result: … 5 passed; 0 failed`) and pjdfstest (`Summary: 0 failed, 1 skipped, 5 passed`). */
 const countTests = (output: string): Outcome | undefined => {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are control characters
   const plain = output.replace(/\x1b\[[0-9;]*m/g, '');
-  const vitest = plain
+  const closing = plain
     .split('\n')
-    .filter(line => /^\s*Tests\s/.test(line))
+    .filter(line => /^(\s*Tests\s|test result:|Summary: \d)/.test(line))
     .join('\n');
-  const cargo = plain
-    .split('\n')
-    .filter(line => /^test result:/.test(line))
-    .join('\n');
-  if (vitest === '' && cargo === '') return undefined;
-  const closing = `${vitest}\n${cargo}`;
+  if (closing === '') return undefined;
   return { passed: sum(closing, /(\d+) passed/g), failed: sum(closing, /(\d+) failed/g) };
 };
 

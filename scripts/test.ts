@@ -6,6 +6,11 @@ finish(
     ...okSteps,
     { name: 'network tests', command: ['vitest', 'run', '--project', 'net'] },
     { name: 'mount tests', command: ['vitest', 'run', '--project', 'mount'] },
+    { name: 'pjdfstest', command: ['node', 'test/mount/suite.ts', 'pjdfstest'] },
+    ...['1', '2', '3'].map(seed => ({
+      name: `fsx, seed ${seed}`,
+      command: ['node', 'test/mount/suite.ts', 'fsx', seed],
+    })),
     { name: 'drive tests', command: ['vitest', 'run', '--project', 'drive'] },
     { name: 'crash tests', command: ['vitest', 'run', '--project', 'crash'] },
   ]),

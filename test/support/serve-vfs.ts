@@ -1,22 +1,27 @@
 /**
  * Mounts a vfs over a real index, without any network: `serve-vfs.ts STATE MOUNTPOINT`. A process
  * of its own, never the test's: a process must not touch a mount that it serves. Says `mounted` to
- * its parent; ends when the mount does, having closed the index.
+ * its parent; ends when the mount does, having closed the index. Notifies the kernel on request.
  */
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { TuskError } from '../../src/base/errors.ts';
 import { mountVolume } from '../../src/fuse/mount.ts';
-import { invalidateInode } from '../../src/fuse/notify.ts';
+import { invalidateEntry, invalidateInode } from '../../src/fuse/notify.ts';
 import { Session } from '../../src/fuse/session.ts';
 import { openIndex } from '../../src/meta/open.ts';
 import { Vfs } from '../../src/vfs/vfs.ts';
+
+/** What a parent may ask for; answered by `counters()` or `done`. */
+export type ServerRequest = 'counters' | { inode: number } | { parent: number; name: string };
 
 const [state, mountPoint] = process.argv.slice(2) as [string, string];
 const index = await openIndex({
   directory: join(state, 'index'),
   logDirectory: join(state, 'log'),
   reserveBytes: 64 * 2 ** 20,
+  uid: process.getuid?.() ?? 0,
+  gid: process.getgid?.() ?? 0,
 });
 index.removeOrphans();
 const vfs = new Vfs({
@@ -33,8 +38,11 @@ const vfs = new Vfs({
 const mount = await mountVolume({ source: 'test', mountPoint });
 const session = new Session(mount.device, vfs);
 const ended = session.run();
-process.on('message', message => {
-  if (message === 'counters') process.send!(session.counters());
+process.on('message', async (request: ServerRequest) => {
+  if (request === 'counters') return process.send!(session.counters());
+  if ('inode' in request) await invalidateInode(mount.device, request.inode);
+  else await invalidateEntry(mount.device, request.parent, request.name);
+  process.send!('done');
 });
 process.send?.('mounted');
 console.log('mounted');

@@ -1,0 +1,108 @@
+/**
+ * A vfs over a real index, mounted by a child of its own (`serve-vfs.ts`) below a fresh directory,
+ * and what tests ask of it. This process must not be the one that serves: it touches the mount.
+ */
+import { type ChildProcess, execFile, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { SessionCounters } from '../../src/fuse/session.ts';
+import type { ServerRequest } from './serve-vfs.ts';
+
+const SCRIPT_TIMEOUT_MS = 60_000;
+const NOTICE_TIMEOUT_MS = 10_000;
+
+/** One mounted drive without a network. */
+export class Served {
+  readonly work: string;
+  readonly state: string;
+  readonly drive: string;
+  #server: ChildProcess | undefined;
+
+  constructor(name: string) {
+    this.work = mkdtempSync(join(tmpdir(), `tuskfs-${name}-`));
+    // Users other than this one go through it, as through any mount point's parents.
+    chmodSync(this.work, 0o755);
+    this.state = join(this.work, 'state');
+    this.drive = join(this.work, 'drive');
+    for (const path of [this.state, this.drive]) mkdirSync(path);
+  }
+
+  /** Mounts; a daemon that was killed before leaves nothing in the way. */
+  async start(): Promise<void> {
+    const server = fork(new URL('./serve-vfs.ts', import.meta.url), [this.state, this.drive], {
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    });
+    this.#server = server;
+    const [message] = await Promise.race([once(server, 'message'), once(server, 'exit')]);
+    if (message !== 'mounted') throw new Error(`the server ended with ${message}`);
+  }
+
+  /** Unmounts and waits for the server, which must end well. */
+  async stop(): Promise<void> {
+    const exit = once(this.#server!, 'exit');
+    await this.sh(`umount ${this.drive}`);
+    const [status] = await exit;
+    if (status !== 0) throw new Error(`the server ended with ${status}`);
+  }
+
+  /** Kills the server as it is. */
+  async kill(): Promise<void> {
+    const exit = once(this.#server!, 'exit');
+    this.#server!.kill('SIGKILL');
+    await exit;
+  }
+
+  /** Runs a script in the working directory; its output. A wedged mount does not hang the test. */
+  sh(script: string): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const options = {
+        cwd: this.work,
+        timeout: SCRIPT_TIMEOUT_MS,
+        killSignal: 'SIGKILL',
+        maxBuffer: 1 << 24,
+      } as const;
+      const args = ['-euo', 'pipefail', '-c', script];
+      execFile('bash', args, options, (error, stdout, stderr) => {
+        if (error === null) resolve(stdout);
+        else reject(new Error(`${script}\n${stdout}${stderr}${error.message}`));
+      });
+    });
+  }
+
+  /** Requests that the kernel has made, by operation. */
+  async requests(): Promise<Readonly<Record<string, number>>> {
+    return ((await this.#ask('counters')) as SessionCounters).requests;
+  }
+
+  /** Has the kernel forget an inode; resolves when it has. */
+  async forgetInode(inode: number): Promise<void> {
+    await this.#ask({ inode });
+  }
+
+  /** Has the kernel forget a name; resolves when it has. */
+  async forgetName(parent: number, name: string): Promise<void> {
+    await this.#ask({ parent, name });
+  }
+
+  async #ask(request: ServerRequest): Promise<unknown> {
+    const signal = AbortSignal.timeout(NOTICE_TIMEOUT_MS);
+    const answer = once(this.#server!, 'message', { signal });
+    this.#server!.send(request);
+    return (await answer)[0];
+  }
+
+  /** Ends the server however it is and removes everything. */
+  async remove(): Promise<void> {
+    await this.sh(`umount -l ${this.drive}`).catch(() => {});
+    const server = this.#server;
+    if (server !== undefined && server.exitCode === null && server.signalCode === null) {
+      const exit = once(server, 'exit');
+      const timer = setTimeout(() => server.kill('SIGKILL'), NOTICE_TIMEOUT_MS);
+      await exit;
+      clearTimeout(timer);
+    }
+    rmSync(this.work, { recursive: true, force: true });
+  }
+}
