@@ -20,11 +20,10 @@ export const registerCache = (program: Command): void => {
       'throw away every local copy of content that the network holds; staged files are kept',
     )
     .action(async (word: string, options: { json?: boolean }) => {
-      const target = findTarget(word);
-      const left =
-        target.mountPoint === undefined
-          ? await dropCache(target.name, target.paths)
-          : ((await callDaemon(target.paths.socket, 'dropCache')) as { stagedBytes: number });
+      const target = await findTarget(word);
+      const left = !target.isServed
+        ? await dropCache(target.name, target.paths)
+        : ((await callDaemon(target.paths.socket, 'dropCache')) as { stagedBytes: number });
       const packs = readdirSync(target.paths.outbox).length;
       print(options.json === true, { ...left, packsPending: packs }, () => '');
       if (left.stagedBytes > 0 || packs > 0) {

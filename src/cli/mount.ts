@@ -6,14 +6,13 @@ import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { type ErrorCode, type ErrorKind, messageOf, TuskError } from '../base/errors.ts';
 import type { DaemonConfig, StartMessage } from '../daemon/config.ts';
-import { isServed } from '../daemon/control.ts';
 import { openVolume } from '../volume/create.ts';
 import { volumePaths } from '../volume/paths.ts';
 import { loadSettings, networkNamed, volumeNamed } from '../volume/settings.ts';
 import { say } from './command.ts';
 import { duration } from './options.ts';
 import { readPassphrase } from './passphrase.ts';
-import { tuskMounts } from './target.ts';
+import { type Target, targetOf } from './target.ts';
 
 interface MountOptions {
   foreground?: boolean;
@@ -53,12 +52,12 @@ const refuseInside = (state: string, mountPoint: string): void => {
   }
 };
 
-/** A daemon lives: either it serves, or it is just leaving. */
-const servedAlready = (name: string): TuskError => {
-  const mounted = tuskMounts().find(mount => mount.source === name);
-  if (mounted !== undefined)
-    return new TuskError('busy', `${name} is mounted already, at ${mounted.directory}`);
-  return new TuskError(
+/** The error if a daemon lives: either it serves, or it is just leaving. */
+const refuseServed = ({ name, mountPoint, isServed }: Target): void => {
+  if (!isServed) return;
+  if (mountPoint !== undefined)
+    throw new TuskError('busy', `${name} is mounted already, at ${mountPoint}`);
+  throw new TuskError(
     'busy',
     `${name} was unmounted, but programs still have files open there or the last files are on their way to the network; nothing was mounted. Try again in a moment; \`tuskfs status ${name}\` shows how far it is.`,
     { kind: 'transient' },
@@ -75,7 +74,7 @@ const configure = async (
   const network = networkNamed(settings, volume.network);
   const mountPoint = mountPointOf(directory);
   refuseInside(volume.stateDirectory, mountPoint);
-  if (await isServed(volumePaths(volume.stateDirectory).socket)) throw servedAlready(name);
+  refuseServed(await targetOf(name, volume));
   const file = options.passphraseFile;
   const passphrase = await readPassphrase({
     isNew: false,

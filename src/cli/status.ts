@@ -1,11 +1,10 @@
 /** `tuskfs status [VOLUME|DIR]`: what is safe, what is under way, what it costs. */
 import type { Command } from 'commander';
-import { callDaemon, isServed } from '../daemon/control.ts';
+import { callDaemon } from '../daemon/control.ts';
 import type { Amount, StatusReport } from '../daemon/report.ts';
-import { loadSettings } from '../volume/settings.ts';
 import { print } from './command.ts';
 import { formatBytes, formatCoin, formatDuration } from './format.ts';
-import { findTarget, type Target, tuskMounts } from './target.ts';
+import { allTargets, findTarget, type Target } from './target.ts';
 
 const amount = (label: string, { files, bytes }: Amount): string =>
   `  ${label.padEnd(13)} ${String(files).padStart(9)} files ${formatBytes(bytes).padStart(11)}`;
@@ -56,9 +55,7 @@ const unmounted = (target: Target) => ({
 
 const ask = async (target: Target): Promise<StatusReport | ReturnType<typeof unmounted>> =>
   // A daemon may outlive its mount: while it sends the last files, or others keep files open.
-  target.mountPoint === undefined && !(await isServed(target.paths.socket))
-    ? unmounted(target)
-    : await callDaemon(target.paths.socket, 'status');
+  target.isServed ? await callDaemon(target.paths.socket, 'status') : unmounted(target);
 
 /** Adds the command. */
 export const registerStatus = (program: Command): void => {
@@ -68,15 +65,7 @@ export const registerStatus = (program: Command): void => {
     .option('--json', 'print JSON')
     .description('show what is safe, what is under way and what it cost')
     .action(async (word: string | undefined, options: { json?: boolean }) => {
-      const targets =
-        word === undefined
-          ? [
-              ...new Set([
-                ...Object.keys(loadSettings().volumes),
-                ...tuskMounts().map(m => m.source),
-              ]),
-            ].map(findTarget)
-          : [findTarget(word)];
+      const targets = word === undefined ? await allTargets() : [await findTarget(word)];
       const reports = await Promise.all(targets.map(ask));
       const value = word === undefined ? reports : reports[0];
       print(options.json === true, value, () =>

@@ -45,7 +45,7 @@ export const registerSync = (program: Command): void => {
         word: string | undefined,
         options: { timeout?: number; quiet?: boolean; json?: boolean },
       ) => {
-        const target = word === undefined ? onlyTarget() : findTarget(word);
+        const target = await (word === undefined ? onlyTarget() : findTarget(word));
         if (target.mountPoint === undefined) {
           throw new TuskError('not_found', `${target.name} is not mounted; mount it first`);
         }

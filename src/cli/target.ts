@@ -1,16 +1,27 @@
-/** Finding the volume that a command means: by its name, or by the directory where it is mounted. */
+/**
+ * Finding the volume that a command means: by its name, or by the directory where it is mounted.
+ * Other people's volumes may bear the same names, so where one is mounted is what its own daemon says.
+ */
 import { readFileSync, realpathSync } from 'node:fs';
 import { TuskError } from '../base/errors.ts';
+import { callDaemon } from '../daemon/control.ts';
 import { type VolumePaths, volumePaths } from '../volume/paths.ts';
-import { loadSettings, type VolumeSettings, volumeNamed } from '../volume/settings.ts';
+import {
+  loadSettings,
+  type Settings,
+  type VolumeSettings,
+  volumeNamed,
+} from '../volume/settings.ts';
 
 /** A volume named on the command line. */
 export interface Target {
   readonly name: string;
   readonly settings: VolumeSettings;
   readonly paths: VolumePaths;
-  /** Where it is mounted, as the kernel says; undefined if it is not. */
+  /** Where it is mounted; undefined if it is not. */
   readonly mountPoint: string | undefined;
+  /** True while its daemon lives: it may outlive the mount to send the last files. */
+  readonly isServed: boolean;
 }
 
 /** A line of /proc/self/mounts that is one of ours. */
@@ -27,7 +38,7 @@ const unescapeOctal = (text: string): string =>
   ).toString('utf8');
 
 /** All mounts of type fuse.tuskfs. */
-export const tuskMounts = (): MountLine[] =>
+const tuskMounts = (): MountLine[] =>
   readFileSync('/proc/self/mounts', 'latin1')
     .split('\n')
     .map(line => line.split(' '))
@@ -46,33 +57,69 @@ const resolved = (path: string): string => {
   }
 };
 
-/** The volume called `word`, or mounted at the path `word`. */
-export const findTarget = (word: string): Target => {
-  const mounts = tuskMounts();
-  const settings = loadSettings();
-  const path = resolved(word);
-  const mounted = mounts.find(mount => mount.directory === path);
-  if (mounted === undefined && settings.volumes[word] === undefined && word.includes('/')) {
-    throw new TuskError('not_found', `no volume is mounted at ${word}`);
+/** Where the daemon behind a control socket has mounted its volume; undefined if none lives. */
+const servedAt = async (socket: string): Promise<string | undefined> => {
+  try {
+    return ((await callDaemon(socket, 'where')) as { mountPoint: string }).mountPoint;
+  } catch (error) {
+    if (error instanceof TuskError && ['not_found', 'aborted'].includes(error.code))
+      return undefined;
+    throw error;
   }
-  const name = mounted?.source ?? word;
-  const volume = volumeNamed(settings, name);
+};
+
+/** A volume of the settings as a target. */
+export const targetOf = async (name: string, settings: VolumeSettings): Promise<Target> => {
+  const paths = volumePaths(settings.stateDirectory);
+  const at = await servedAt(paths.socket);
+  const mounted = tuskMounts().some(mount => mount.source === name && mount.directory === at);
   return {
     name,
-    settings: volume,
-    paths: volumePaths(volume.stateDirectory),
-    mountPoint: (mounted ?? mounts.find(mount => mount.source === name))?.directory,
+    settings,
+    paths,
+    mountPoint: mounted ? at : undefined,
+    isServed: at !== undefined,
   };
 };
 
+/** The volume mounted at a path, which must be one of this user's with its daemon alive. */
+const targetAt = async ({ source, directory }: MountLine, all: Settings): Promise<Target> => {
+  const settings = all.volumes[source];
+  const target = settings === undefined ? undefined : await targetOf(source, settings);
+  if (target?.mountPoint === directory) return target;
+  throw new TuskError(
+    'not_found',
+    target?.isServed === false
+      ? `the daemon of ${source} at ${directory} is gone; nothing that it took over is lost. Mount ${source} again there, or take the dead mount away with \`umount -l ${directory}\`.`
+      : `what is mounted at ${directory} (${source}) is not a volume of these settings`,
+  );
+};
+
+/** The volume called `word`, or mounted at the path `word`. */
+export const findTarget = async (word: string): Promise<Target> => {
+  const settings = loadSettings();
+  const path = resolved(word);
+  const mounted = tuskMounts().findLast(mount => mount.directory === path);
+  if (mounted !== undefined) return targetAt(mounted, settings);
+  if (settings.volumes[word] === undefined && word.includes('/'))
+    throw new TuskError('not_found', `no volume is mounted at ${word}`);
+  return targetOf(word, volumeNamed(settings, word));
+};
+
+/** All volumes of the settings. */
+export const allTargets = (): Promise<Target[]> =>
+  Promise.all(
+    Object.entries(loadSettings().volumes).map(([name, settings]) => targetOf(name, settings)),
+  );
+
 /** The only mounted volume, for commands without a name. */
-export const onlyTarget = (): Target => {
-  const names = new Set(tuskMounts().map(mount => mount.source));
-  if (names.size === 1) return findTarget([...names][0]!);
+export const onlyTarget = async (): Promise<Target> => {
+  const mounted = (await allTargets()).filter(target => target.mountPoint !== undefined);
+  if (mounted.length === 1) return mounted[0]!;
   throw new TuskError(
     'usage',
-    names.size === 0
+    mounted.length === 0
       ? 'no volume is mounted; name one'
-      : `several volumes are mounted (${[...names].join(', ')}); name one`,
+      : `several volumes are mounted (${mounted.map(target => target.name).join(', ')}); name one`,
   );
 };

@@ -46,7 +46,7 @@ export const registerUmount = (program: Command): void => {
         word: string,
         options: { lazy?: boolean; timeout: number; quiet?: boolean; json?: boolean },
       ) => {
-        const target = findTarget(word);
+        const target = await findTarget(word);
         const bar = new ProgressBar(options.quiet === true);
         let report: SyncReport;
         try {

@@ -236,6 +236,7 @@ export const serve = async (config: DaemonConfig): Promise<{ done: Promise<numbe
   };
   try {
     server = await serveControl(paths.socket, {
+      where: () => ({ mountPoint: config.mountPoint, pid: process.pid }),
       status: () => {
         ready();
         return statusReport(front!);

@@ -53,22 +53,30 @@ describe('the main job', () => {
 
     await sandbox.umount(mountPoint);
     await sandbox.ok(['cache', 'drop', 'job']);
+    // Log segments are filled with zeros ahead of use; an empty one has a header of 64 bytes.
     const left = await sandbox.sh(
-      `cd ${sandbox.state('job')} && find log cache outbox scratch -type f -printf '%b\\n' | awk '{s+=$1} END {print s+0}'`,
+      `cd ${sandbox.state('job')} && find log cache outbox scratch -type f -exec cat {} + | tr -d '\\000' | wc -c`,
     );
-    expect(Number(left)).toBe(0);
+    expect(Number(left)).toBeLessThanOrEqual(64);
 
     await sandbox.ok(['localnet', 'node', 'stop', '0', '3', '7', '12']);
     mountPoint = await sandbox.mount('job');
     expect(await compare(sandbox, source, join(mountPoint, 'copy'))).toBe('');
     await sandbox.umount(mountPoint);
+    mountPoint = await sandbox.mount('job');
+    const { checkpoint, cost } = await sandbox.status('job');
+    await sandbox.umount(mountPoint);
+    expect([checkpoint, cost.wal], 'reading changes nothing, so nothing is paid').toEqual([
+      1,
+      report.wal,
+    ]);
     await sandbox.ok(['localnet', 'node', 'start', '0', '3', '7', '12']);
   });
 
   it('seals what leaves: no file name or content is in any sliver on any node', async () => {
     const mountPoint = await sandbox.mount('job');
     const secret = 'a-name-nobody-else-has-5e1f';
-    await sandbox.sh(`yes ${secret} | head -c 300000 > ${mountPoint}/${secret}.txt`);
+    await sandbox.sh(`printf '${secret}\\n%.0s' {1..10000} > ${mountPoint}/${secret}.txt`);
     await sandbox.sync('job');
     await sandbox.umount(mountPoint);
     const found = await sandbox.run('grep', ['-rlaF', secret, sandbox.path('state', 'localnet')]);
