@@ -1,0 +1,33 @@
+/**
+ * `npm run bench -- NAME [--rounds N] [--row ROW]… [--json]`: measures this checkout against its
+ * peers. With `--json` an array of rows is all that stdout gets; prose goes to stderr.
+ */
+import { parseArgs } from 'node:util';
+import { benchMount } from '../test/bench/mount.ts';
+import { type BenchRow, table } from '../test/bench/rows.ts';
+
+type Bench = (
+  rounds: number,
+  only: readonly string[],
+  progress: (text: string) => void,
+) => Promise<BenchRow[]>;
+
+const BENCHES: Readonly<Record<string, Bench>> = { mount: benchMount };
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rounds: { type: 'string', default: '3' },
+    row: { type: 'string', multiple: true, default: [] },
+    json: { type: 'boolean', default: false },
+  },
+});
+const bench = BENCHES[positionals[0] ?? ''];
+const rounds = Number(values.rounds);
+if (bench === undefined || positionals.length !== 1 || !Number.isInteger(rounds) || rounds < 1) {
+  console.error('usage: npm run bench -- NAME [--rounds N] [--row ROW]... [--json]');
+  console.error(`benches: ${Object.keys(BENCHES).join(' ')}`);
+  process.exit(2);
+}
+const rows = await bench(rounds, values.row, text => process.stderr.write(text));
+console.log(values.json ? JSON.stringify(rows) : table(rows));
