@@ -10,7 +10,8 @@ beforeAll(async () => {
 afterAll(() => sandbox.close());
 
 const SOME = ['1', '4', '8', '11'];
-const MORE = ['0', '2', '5', '9'];
+// With these gone too, 4 nodes are left: fewer than the 34 of 100 shards that reading takes.
+const MORE = ['0', '2', '5', '9', '12'];
 
 describe('storage nodes that are gone', () => {
   it('any 4 of 13 stopped during the copy: sync still completes', async () => {
