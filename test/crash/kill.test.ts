@@ -3,14 +3,18 @@
  * After each remount everything answered is there; in the end all is identical, and the ledger
  * shows that nothing was paid twice. One seed is one history: `TUSK_SEED=N` runs it again.
  */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { seededRandom } from '../../src/base/random.ts';
+import { type Random, seededRandom } from '../../src/base/random.ts';
 import { setPrices } from '../../src/localnet/control.ts';
+import { expectPaidOnce, expectSaltsDiffer } from '../support/accounts.ts';
 import { notedSteps } from '../support/notes.ts';
-import { Sandbox, until } from '../support/sandbox.ts';
+import { Sandbox } from '../support/sandbox.ts';
 
-const KILLS = Number(process.env.TUSK_KILLS ?? 20);
+const KILLS = 20;
 const seed = Number(process.env.TUSK_SEED ?? Date.now() % 100_000);
 /** Between steps of the writer, so that it is still writing whenever the daemon dies. */
 const PAUSE_MS = 8;
@@ -20,19 +24,16 @@ const [STORAGE, WRITE] = [100_000, 20_000];
 const program = (name: string) => fileURLToPath(new URL(`../support/${name}`, import.meta.url));
 
 let sandbox: Sandbox;
+let voting: NodeJS.Timeout | undefined;
 beforeAll(async () => {
   sandbox = new Sandbox('kill');
   await sandbox.startLocalnet();
   await sandbox.create('drive');
 });
-afterAll(() => sandbox.close());
-
-/** A registered blob as the ledger lists it. */
-interface LedgerBlob {
-  blobId: string;
-  owner: string;
-  certifiedEpoch: number | null;
-}
+afterAll(() => {
+  clearInterval(voting);
+  return sandbox.close();
+});
 
 const node = (name: string, args: string[]) =>
   sandbox.run(process.execPath, [program(name), ...args]);
@@ -45,26 +46,48 @@ const finds = async (what: string, name: string, args: string[]): Promise<void> 
   expect(status, where).toBe(0);
 };
 
-/** Votes prices up and down all the time until `stop` is called. */
-const votes = (rpcUrl: string): { stop(): void } => {
-  const random = seededRandom(seed + 1);
-  const timer = setInterval(() => {
-    const [storage, write] = [STORAGE, WRITE].map(price => price + random.below(price / 10));
-    setPrices(rpcUrl, BigInt(storage!), BigInt(write!)).catch(() => undefined);
-  }, 100);
-  return { stop: () => clearInterval(timer) };
+/** A vote on prices, up or down. */
+const vote = (random: Random): void => {
+  const [storage, write] = [STORAGE, WRITE].map(price => price + random.below(price / 10));
+  setPrices(sandbox.rpcUrl, BigInt(storage!), BigInt(write!)).catch(() => undefined);
 };
 
-/** One life of the daemon: the program writes on, a flush may be asked for, then it is killed. */
-const liveAndDie = async (mountPoint: string, notes: string, waitMs: number, sync: boolean) => {
-  const { pid } = await sandbox.status('drive');
+/** Resolves when `steps` steps of packs were journalled from now on, or after `limitMs`. */
+const journalled = async (steps: number, limitMs: number): Promise<void> => {
+  const directory = join(sandbox.state('drive'), 'journal');
+  const seen = new Set<string>();
+  const look = (): number => {
+    for (const name of readdirSync(directory)) {
+      if (!name.endsWith('.jsonl') || name === 'spent.jsonl') continue;
+      const lines = readIfThere(join(directory, name)).split('\n').length - 1;
+      for (let line = 0; line < lines; line++) seen.add(`${name} ${line}`);
+    }
+    return seen.size;
+  };
+  const before = look();
+  const end = performance.now() + limitMs;
+  while (look() - before < steps && performance.now() < end) await sleep(5);
+};
+
+const readIfThere = (path: string): string => {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+};
+
+/** One life of the daemon: the program writes on; it is killed after a time, or at some step of a flush. */
+const liveAndDie = async (mountPoint: string, notes: string, random: Random, sync: boolean) => {
+  const pid = await sandbox.pid('drive');
   const writer = sandbox.spawn(process.execPath, [
     program('writer.ts'),
     ...[mountPoint, notes, '1000000', `${seed}`, `${PAUSE_MS}`],
   ]);
   const ended = new Promise<void>(resolve => writer.once('exit', () => resolve()));
   const synced = sync ? sandbox.tuskfs(['sync', 'drive']) : undefined;
-  await new Promise(resolve => setTimeout(resolve, waitMs));
+  if (sync) await journalled(random.below(11), 6000);
+  await sleep(sync ? random.below(200) : 200 + random.below(1300));
   await sandbox.kill(pid);
   await Promise.all([ended, synced]);
 };
@@ -74,13 +97,13 @@ describe('the daemon killed at random moments', () => {
     console.log(`TUSK_SEED=${seed}`);
     const random = seededRandom(seed);
     const notes = sandbox.path('notes');
-    const { rpcUrl } = await sandbox.localnet();
     let mountPoint = await sandbox.mount('drive');
     const start = await sandbox.status('drive');
-    const voting = votes(rpcUrl);
+    const votes = seededRandom(seed + 1);
+    voting = setInterval(() => vote(votes), 100);
     for (let kill = 0; kill < KILLS; kill++) {
       // Every second kill strikes a flush that was just asked for.
-      await liveAndDie(mountPoint, notes, 200 + random.below(1800), kill % 2 === 1);
+      await liveAndDie(mountPoint, notes, random, kill % 2 === 1);
       await finds(`kill ${kill}`, 'check-index.ts', [sandbox.state('drive')]);
       mountPoint = await sandbox.mount('drive');
       await finds(`kill ${kill}`, 'verify.ts', [mountPoint, notes, `${seed}`]);
@@ -90,15 +113,9 @@ describe('the daemon killed at random moments', () => {
     await node('writer.ts', [mountPoint, notes, `${steps + 50}`, `${seed}`, '0']);
     expect(notedSteps(notes)).toBe(steps + 50);
     expect(await sandbox.sync('drive')).toMatchObject({ pending: '', pendingBytes: 0 });
-    voting.stop();
-    await until(
-      'the tails of all uploads have ended',
-      async () => (await sandbox.status('drive')).flush.packsPending === 0,
-    );
-    const { wallet, cost } = await sandbox.status('drive');
-    expect(BigInt(start.wallet.wal!) - BigInt(wallet.wal!), 'WAL').toBe(BigInt(cost.wal));
-    expect(BigInt(start.wallet.sui!) - BigInt(wallet.sui!), 'SUI').toBe(BigInt(cost.sui));
-
+    clearInterval(voting);
+    await sandbox.tailsEnded('drive');
+    const packs = await expectPaidOnce(sandbox, 'drive', start);
     await sandbox.umount(mountPoint);
     await finds('at the end', 'check-index.ts', [sandbox.state('drive')]);
     await sandbox.ok(['cache', 'drop', 'drive']);
@@ -106,17 +123,7 @@ describe('the daemon killed at random moments', () => {
     await finds('read from the network', 'verify.ts', [mountPoint, notes, `${seed}`]);
     await sandbox.umount(mountPoint);
 
-    const answer = await fetch(`${rpcUrl}/localnet/blobs`);
-    const { blobs } = (await answer.json()) as { blobs: LedgerBlob[] };
-    const ours = blobs.filter(({ owner }) => owner === wallet.address);
-    const ids = ours.map(({ blobId }) => blobId);
-    expect(new Set(ids).size, 'no pack is registered twice').toBe(ids.length);
-    expect(ours.every(({ certifiedEpoch }) => certifiedEpoch !== null)).toBe(true);
-    expect(cost.packs).toBe(ids.length);
-    const { stdout, stderr } = await node('pack-salts.ts', [rpcUrl, ...ids]);
-    const salts = stdout.trim().split('\n');
-    expect(salts.length, stderr).toBe(ids.length);
-    expect(new Set(salts).size, 'no salt occurs twice').toBe(ids.length);
-    console.log(`${steps + 50} steps, ${ids.length} packs`);
+    await expectSaltsDiffer(sandbox, packs);
+    console.log(`${steps + 50} steps, ${packs.length} packs`);
   }, 600_000);
 });

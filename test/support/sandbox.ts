@@ -7,9 +7,11 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { callDaemon } from '../../src/daemon/control.ts';
 import type { StatusReport, SyncReport } from '../../src/daemon/report.ts';
 import { freePorts } from '../../src/localnet/control.ts';
 import { startTicksOf } from '../../src/localnet/process.ts';
+import { volumePaths } from '../../src/volume/paths.ts';
 
 const tuskfsPath = fileURLToPath(new URL('../../scripts/tuskfs', import.meta.url));
 
@@ -48,6 +50,8 @@ export const until = async (
 export class Sandbox {
   readonly root: string;
   readonly env: NodeJS.ProcessEnv;
+  /** Of the ledger, once `startLocalnet` was called. */
+  rpcUrl = '';
   readonly #mounts = new Set<string>();
   #localnet = false;
 
@@ -136,6 +140,7 @@ export class Sandbox {
   async startLocalnet(extra: string[] = []): Promise<void> {
     this.#localnet = true;
     const port = await freePorts(20);
+    this.rpcUrl = `http://127.0.0.1:${port}`;
     await this.ok(['localnet', 'start', '--port', `${port}`, ...extra]);
   }
 
@@ -170,6 +175,12 @@ export class Sandbox {
     await until(`process ${pid} is gone`, () => startTicksOf(pid) === undefined);
   }
 
+  /** Process that serves a mounted volume. */
+  async pid(volume: string): Promise<number> {
+    const { socket } = volumePaths(this.state(volume));
+    return ((await callDaemon(socket, 'where')) as { pid: number }).pid;
+  }
+
   /** `tuskfs status` of a mounted volume. */
   async status(volume: string): Promise<StatusReport> {
     return JSON.parse(await this.ok(['status', volume, '--json'])) as StatusReport;
@@ -178,6 +189,14 @@ export class Sandbox {
   /** `tuskfs sync`, which must checkpoint everything. */
   async sync(volume: string): Promise<SyncReport> {
     return JSON.parse(await this.ok(['sync', volume, '--json'])) as SyncReport;
+  }
+
+  /** Resolves when every upload has reached all nodes it can, and was checked there. */
+  async tailsEnded(volume: string): Promise<void> {
+    await until(
+      'all uploads have ended',
+      async () => (await this.status(volume)).flush.packsPending === 0,
+    );
   }
 
   /** A program that runs beside the test; the caller ends it. */

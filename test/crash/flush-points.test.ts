@@ -1,0 +1,90 @@
+/**
+ * The daemon dies at each step of a flush once. Mounted again it has every file, the flush
+ * completes, and ledger and books agree that each pack was registered and paid once.
+ */
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { StatusReport } from '../../src/daemon/report.ts';
+import { startTicksOf } from '../../src/localnet/process.ts';
+import { expectPaidOnce, expectSaltsDiffer } from '../support/accounts.ts';
+import { Sandbox, until } from '../support/sandbox.ts';
+
+const POINTS = [
+  'chosen',
+  'sealed',
+  'encoded',
+  'register_signed',
+  'register_sent',
+  'registered',
+  'stored',
+  'certify_signed',
+  'certify_sent',
+  'certified',
+  'linked',
+  'entered',
+  'committed',
+  'tail_done',
+];
+const checkIndexPath = fileURLToPath(new URL('../support/check-index.ts', import.meta.url));
+
+let sandbox: Sandbox;
+let start: StatusReport;
+beforeAll(async () => {
+  sandbox = new Sandbox('points');
+  await sandbox.startLocalnet();
+  await sandbox.create('drive');
+  const mountPoint = await sandbox.mount('drive');
+  start = await sandbox.status('drive');
+  await sandbox.umount(mountPoint);
+});
+afterAll(() => sandbox.close());
+
+/** A file of its own for each point, one that each changes, one that is moved, one that goes. */
+const change = (mountPoint: string, n: number): Promise<string> =>
+  sandbox.sh(`
+    head -c 150000 /dev/urandom > source/own${n}
+    head -c 20000 /dev/urandom > source/common
+    date +%N > source/gone${n}
+    rm -f source/gone${n - 1}
+    ! [ -e source/moved ] || mv source/moved source/sub/moved
+    cp source/own${n} source/moved
+    rsync -a --delete source/ ${mountPoint}/`);
+
+const expectSame = async (mountPoint: string): Promise<void> => {
+  const { stdout, status } = await sandbox.run('diff', ['-r', 'source', mountPoint]);
+  expect(stdout).toBe('');
+  expect(status).toBe(0);
+};
+
+describe('the daemon killed at one step of a flush', () => {
+  it.each(POINTS)('%s', { timeout: 60_000 }, async point => {
+    const n = POINTS.indexOf(point);
+    const fired = sandbox.path('fired');
+    rmSync(fired, { force: true });
+    await sandbox.sh('mkdir -p source/sub');
+
+    const planned = { TUSKFS_FAILPOINTS: `flush.${point}`, TUSKFS_FAILPOINT_FILE: fired };
+    let mountPoint = await sandbox.mount('drive', [], planned);
+    const pid = await sandbox.pid('drive');
+    await change(mountPoint, n);
+    await sandbox.tuskfs(['sync', 'drive']);
+    await until('the daemon has died', () => startTicksOf(pid) === undefined);
+    expect(existsSync(fired) && readFileSync(fired, 'utf8')).toBe(`flush.${point}\n`);
+
+    const checked = await sandbox.run(process.execPath, [checkIndexPath, sandbox.state('drive')]);
+    expect(checked, checked.stderr).toMatchObject({ status: 0, stdout: '' });
+    mountPoint = await sandbox.mount('drive');
+    await expectSame(mountPoint);
+    expect(await sandbox.sync('drive')).toMatchObject({ pending: '', pendingBytes: 0 });
+    await sandbox.tailsEnded('drive');
+    await expectPaidOnce(sandbox, 'drive', start);
+    await sandbox.kill(await sandbox.pid('drive'));
+  });
+
+  it('in the end everything is read back from the network', async () => {
+    await sandbox.ok(['cache', 'drop', 'drive']);
+    await expectSame(await sandbox.mount('drive'));
+    await expectSaltsDiffer(sandbox, await expectPaidOnce(sandbox, 'drive', start));
+  });
+});
