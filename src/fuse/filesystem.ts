@@ -99,7 +99,7 @@ export const FALLOC_KEEP_SIZE = 0x01;
 export const FALLOC_PUNCH_HOLE = 0x02;
 export const FALLOC_ZERO_RANGE = 0x10;
 
-/** A file system. Every entry returned by lookup, mknod, mkdir, symlink, link, create and readdirplus counts one lookup, which `forget` gives back. */
+/** A file system. Every entry returned by lookup, mknod, mkdir, symlink, link, create, tmpfile and readdirplus counts one lookup, which `forget` gives back. */
 export interface Filesystem {
   lookup(caller: Caller, parent: Ino, name: Name): Answer<Attr>;
   forget(ino: Ino, lookups: number): void;
@@ -136,6 +136,8 @@ export interface Filesystem {
     flags: number,
     umask: number,
   ): Answer<Attr>;
+  /** A regular file without a name, opened (O_TMPFILE); `flags` as of open(2). */
+  tmpfile(caller: Caller, parent: Ino, mode: number, flags: number, umask: number): Answer<Attr>;
   /** Up to `size` bytes as views that are sent before anything else runs; short at end of file. */
   read(caller: Caller, ino: Ino, offset: number, size: number): Answer<Buffer[]>;
   /** Bytes written (all of them) or a negative errno. */
@@ -150,7 +152,15 @@ export interface Filesystem {
   parentOf(ino: Ino): Ino;
   statfs(caller: Caller): Answer<StatFs>;
   getxattr(caller: Caller, ino: Ino, name: Name): Answer<Buffer>;
-  setxattr(caller: Caller, ino: Ino, name: Name, value: Buffer, flags: number): Outcome;
+  /** `dropsSgid`: setting this access control list takes the inode's sgid bit. */
+  setxattr(
+    caller: Caller,
+    ino: Ino,
+    name: Name,
+    value: Buffer,
+    flags: number,
+    dropsSgid?: boolean,
+  ): Outcome;
   listxattr(caller: Caller, ino: Ino): Answer<Name[]>;
   removexattr(caller: Caller, ino: Ino, name: Name): Outcome;
   fallocate(caller: Caller, ino: Ino, offset: number, length: number, mode: number): Outcome;

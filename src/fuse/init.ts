@@ -1,7 +1,8 @@
 /**
  * INIT: what this file system wants of the kernel. Each feature stands by itself; a kernel that
  * lacks one gets the rest. ATOMIC_O_TRUNC is never asked for (without OPEN, O_TRUNC would be
- * lost), nor locks (the kernel's own do), nor DONT_MASK and POSIX_ACL (the kernel applies umask).
+ * lost), nor locks (the kernel's own do). The umask is the file system's to apply, since a directory's
+ * default access control list stands in its place.
  */
 import { FUSE_IO_BYTES_MAX } from '../base/limits.ts';
 import type { Reply } from './reply.ts';
@@ -22,11 +23,13 @@ const INIT_OUT_BYTES = 64;
 const WANTED =
   Init.ASYNC_READ |
   Init.BIG_WRITES |
+  Init.DONT_MASK |
   Init.DO_READDIRPLUS |
   Init.READDIRPLUS_AUTO |
   Init.ASYNC_DIO |
   Init.WRITEBACK_CACHE |
   Init.PARALLEL_DIROPS |
+  Init.POSIX_ACL |
   Init.ABORT_ERROR |
   Init.MAX_PAGES |
   Init.CACHE_SYMLINKS |

@@ -25,7 +25,7 @@ import {
 import type { Agreement } from './init.ts';
 import { Listing } from './listing.ts';
 import { isIno, Refused, type Request } from './request.ts';
-import { Fattr, FSYNC_DATA_ONLY, Init, OPS_END, Op } from './wire.ts';
+import { Fattr, FSYNC_DATA_ONLY, Init, OPS_END, Op, SETXATTR_ACL_KILL_SGID } from './wire.ts';
 
 /** What an operation sees of the session. */
 export interface Exchange {
@@ -125,12 +125,15 @@ const write = (x: Exchange): void => {
 
 const setxattr = (x: Exchange): void => {
   const { request } = x;
-  const at = x.agreement.flags & Init.SETXATTR_EXT ? 56 : 48;
+  const isExtended = (x.agreement.flags & Init.SETXATTR_EXT) !== 0;
+  const at = isExtended ? 56 : 48;
   const size = request.u32(40);
   const flags = request.u32(44);
   const end = request.end(at);
   const value = request.view(end + 1, size);
-  x.answer(x.fs.setxattr(x.caller, request.ino, request.name(at, end), value, flags), EMPTY);
+  const dropsSgid = isExtended && (request.u32(48) & SETXATTR_ACL_KILL_SGID) !== 0;
+  const name = request.name(at, end);
+  x.answer(x.fs.setxattr(x.caller, request.ino, name, value, flags, dropsSgid), EMPTY);
 };
 
 const readdir = (x: Exchange, plus: boolean): void => {
@@ -214,6 +217,11 @@ on(Op.CREATE, 18, x => {
   const r = x.request;
   const name = r.lastName(56);
   x.answer(x.fs.create(x.caller, r.ino, name, r.u32(44), r.u32(40), r.u32(48)), CREATED);
+});
+// The name that follows is that of no file.
+on(Op.TMPFILE, 16, x => {
+  const r = x.request;
+  x.answer(x.fs.tmpfile(x.caller, r.ino, r.u32(44), r.u32(40), r.u32(48)), CREATED);
 });
 on(Op.UNLINK, 2, x =>
   x.answer(x.fs.unlink(x.caller, x.request.ino, x.request.lastName(40)), EMPTY),

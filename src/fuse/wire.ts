@@ -65,11 +65,13 @@ export const OPS_END = 64;
 export const Init = {
   ASYNC_READ: 1 << 0,
   BIG_WRITES: 1 << 5,
+  DONT_MASK: 1 << 6,
   DO_READDIRPLUS: 1 << 13,
   READDIRPLUS_AUTO: 1 << 14,
   ASYNC_DIO: 1 << 15,
   WRITEBACK_CACHE: 1 << 16,
   PARALLEL_DIROPS: 1 << 18,
+  POSIX_ACL: 1 << 20,
   ABORT_ERROR: 1 << 21,
   MAX_PAGES: 1 << 22,
   CACHE_SYMLINKS: 1 << 23,
@@ -100,6 +102,9 @@ export const Notify = { INVAL_INODE: 2, INVAL_ENTRY: 3 } as const;
 export const OPEN_KEEP_CACHE = 2;
 /** FUSE_FSYNC_FDATASYNC. */
 export const FSYNC_DATA_ONLY = 1;
+
+/** FUSE_SETXATTR_ACL_KILL_SGID. */
+export const SETXATTR_ACL_KILL_SGID = 1;
 
 /** Bytes of fuse_in_header and fuse_out_header. */
 export const IN_HEADER_BYTES = 40;

@@ -1,14 +1,18 @@
 /**
  * New inodes: files, directories, devices, symbolic links. Owner is the caller, group the caller's
- * or that of a sgid directory, whose sgid subdirectories inherit. Name, inode and the parent's
- * times are one change.
+ * or that of a sgid directory, whose sgid subdirectories inherit. The mode is cut by the umask, or
+ * by the directory's default access control list. Name, inode and the parent's times are one
+ * change.
  */
 import { Errno } from '../base/errno.ts';
 import type { Ino, Name } from '../base/ids.ts';
 import { SYMLINK_BYTES_MAX } from '../base/limits.ts';
 import type { Answer, Attr, Caller } from '../fuse/filesystem.ts';
-import type { Inode } from '../meta/types.ts';
+import type { Change, Inode } from '../meta/types.ts';
+import { ACL_ACCESS, ACL_DEFAULT, inherited, isExtended, permissionsOf } from './acl.ts';
 import {
+  isDir,
+  O_EXCL,
   PERMISSIONS,
   S_IFBLK,
   S_IFCHR,
@@ -33,17 +37,19 @@ export const mknod = (
   rdev: number,
   umask: number,
 ): Answer<Attr> => {
-  const permissions = mode & PERMISSIONS & ~umask;
+  const permissions = mode & PERMISSIONS;
   switch (mode & S_IFMT) {
     case 0:
     case S_IFREG:
-      return enter(tree, caller, parent, name, S_IFREG | permissions, 0);
+      return enter(tree, caller, parent, name, { mode: S_IFREG | permissions, umask });
     case S_IFIFO:
     case S_IFSOCK:
-      return enter(tree, caller, parent, name, (mode & S_IFMT) | permissions, 0);
+      return enter(tree, caller, parent, name, { mode: (mode & S_IFMT) | permissions, umask });
     case S_IFCHR:
     case S_IFBLK:
-      return enter(tree, caller, parent, name, (mode & S_IFMT) | permissions, rdev);
+      return enter(tree, caller, parent, name, {
+        ...{ mode: (mode & S_IFMT) | permissions, umask, rdev },
+      });
     default:
       return -Errno.EINVAL;
   }
@@ -57,7 +63,8 @@ export const mkdir = (
   name: Name,
   mode: number,
   umask: number,
-): Answer<Attr> => enter(tree, caller, parent, name, S_IFDIR | (mode & PERMISSIONS & ~umask), 0);
+): Answer<Attr> =>
+  enter(tree, caller, parent, name, { mode: S_IFDIR | (mode & PERMISSIONS), umask });
 
 /** A symbolic link. */
 export const symlink = (
@@ -68,45 +75,94 @@ export const symlink = (
   target: Buffer,
 ): Answer<Attr> => {
   if (target.length > SYMLINK_BYTES_MAX) return -Errno.ENAMETOOLONG;
-  return enter(tree, caller, parent, name, S_IFLNK | 0o777, 0, target);
+  return enter(tree, caller, parent, name, { mode: S_IFLNK | 0o777, umask: 0, target });
 };
+
+/**
+ * A regular file without a name (O_TMPFILE): gone with its last lookup, unless `link` gives it a
+ * name first, which O_EXCL forbids.
+ */
+export const tmpfile = (
+  tree: Tree,
+  caller: Caller,
+  parent: Ino,
+  mode: number,
+  flags: number,
+  umask: number,
+): Answer<Attr> => {
+  const directory = tree.writableDirectory(parent, '');
+  if (typeof directory === 'number') return directory;
+  tree.tick();
+  const change = tree.index.change();
+  const wanted = { mode: S_IFREG | (mode & PERMISSIONS), umask };
+  const ino = createInode(tree, change, caller, directory, wanted, 0);
+  const outcome = change.commit();
+  if (outcome < 0) return outcome;
+  const answer = tree.entered(ino);
+  tree.linksDropped(ino);
+  if ((flags & O_EXCL) === 0) tree.linkable.add(ino);
+  return answer;
+};
+
+/** What a new inode shall be. */
+interface Wanted {
+  readonly mode: number;
+  readonly umask: number;
+  readonly rdev?: number;
+  readonly target?: Buffer;
+}
 
 const enter = (
   tree: Tree,
   caller: Caller,
   parent: Ino,
   name: Name,
-  mode: number,
-  rdev: number,
-  target?: Buffer,
+  wanted: Wanted,
 ): Inode | number => {
   const directory = tree.writableDirectory(parent, name);
   if (typeof directory === 'number') return directory;
   if (tree.index.lookup(parent, name) !== undefined) return -Errno.EEXIST;
   tree.tick();
-  const inherits = (directory.mode & S_ISGID) !== 0;
-  const isDirectory = (mode & S_IFMT) === S_IFDIR;
+  const isDirectory = isDir(wanted.mode);
   const change = tree.index.change();
-  const { ino } = change.createInode({
-    mode: inherits && isDirectory ? mode | S_ISGID : mode,
-    nlink: isDirectory ? 2 : 1,
-    uid: caller.uid,
-    gid: inherits ? directory.gid : caller.gid,
-    rdev,
-    size: target === undefined ? 0 : target.length,
-    atime: tree.nowSec,
-    atimeNs: tree.nowNs,
-    mtime: tree.nowSec,
-    mtimeNs: tree.nowNs,
-    ctime: tree.nowSec,
-    ctimeNs: tree.nowNs,
-    btime: tree.nowSec,
-    btimeNs: tree.nowNs,
-    parent: isDirectory ? parent : 0,
-  });
-  if (target !== undefined) change.setSymlink(ino, target);
-  change.setDentry(parent, name, ino, typeOf(mode));
+  const ino = createInode(tree, change, caller, directory, wanted, isDirectory ? 2 : 1);
+  if (wanted.target !== undefined) change.setSymlink(ino, wanted.target);
+  change.setDentry(parent, name, ino, typeOf(wanted.mode));
   tree.touchDirectory(change, directory, isDirectory ? 1 : 0);
   const outcome = change.commit();
   return outcome < 0 ? outcome : tree.entered(ino);
+};
+
+const createInode = (
+  tree: Tree,
+  change: Change,
+  caller: Caller,
+  directory: Inode,
+  wanted: Wanted,
+  nlink: number,
+): Ino => {
+  const inherits = (directory.mode & S_ISGID) !== 0;
+  const isDirectory = isDir(wanted.mode);
+  const defaults =
+    (wanted.mode & S_IFMT) === S_IFLNK ? undefined : tree.index.xattr(directory.ino, ACL_DEFAULT);
+  const access = defaults === undefined ? undefined : inherited(defaults, wanted.mode);
+  const mode =
+    access === undefined
+      ? wanted.mode & ~wanted.umask
+      : (wanted.mode & ~0o777) | permissionsOf(access);
+  const { nowSec, nowNs } = tree;
+  const { ino } = change.createInode({
+    mode: inherits && isDirectory ? mode | S_ISGID : mode,
+    nlink,
+    uid: caller.uid,
+    gid: inherits ? directory.gid : caller.gid,
+    rdev: wanted.rdev ?? 0,
+    size: wanted.target?.length ?? 0,
+    ...{ atime: nowSec, atimeNs: nowNs, mtime: nowSec, mtimeNs: nowNs },
+    ...{ ctime: nowSec, ctimeNs: nowNs, btime: nowSec, btimeNs: nowNs },
+    parent: isDirectory ? directory.ino : 0,
+  });
+  if (access !== undefined && isExtended(access)) change.setXattr(ino, ACL_ACCESS, access);
+  if (defaults !== undefined && isDirectory) change.setXattr(ino, ACL_DEFAULT, defaults);
+  return ino;
 };

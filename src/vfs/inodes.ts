@@ -7,6 +7,7 @@ import type { Ino } from '../base/ids.ts';
 import { FILE_BYTES_MAX } from '../base/limits.ts';
 import type { Answer, Attr, SetAttr } from '../fuse/filesystem.ts';
 import type { Change, Inode, InodeFields } from '../meta/types.ts';
+import { ACL_ACCESS, withPermissions } from './acl.ts';
 import { isDir, isFile, PERMISSIONS, S_IFMT, withoutPrivileges } from './modes.ts';
 import type { Mutable, Tree } from './tree.ts';
 import { CAPABILITY } from './xattrs.ts';
@@ -67,8 +68,12 @@ const setOwnerAndMode = (
   changes: SetAttr,
   fields: Mutable<InodeFields>,
 ): void => {
-  if (changes.mode !== undefined)
+  if (changes.mode !== undefined) {
     fields.mode = (inode.mode & S_IFMT) | (changes.mode & PERMISSIONS);
+    const acl = tree.index.xattr(inode.ino, ACL_ACCESS);
+    if (acl !== undefined)
+      change.setXattr(inode.ino, ACL_ACCESS, withPermissions(acl, changes.mode));
+  }
   if (changes.uid !== undefined) fields.uid = changes.uid;
   if (changes.gid !== undefined) fields.gid = changes.gid;
   if (changes.killPriv === true && !isDir(inode.mode)) dropPrivileges(tree, change, inode, fields);

@@ -28,6 +28,9 @@ export const S_IXGRP = 0o0010;
 /** Everything of a mode but the type. */
 export const PERMISSIONS = 0o7777;
 
+/** Of open(2); with O_TMPFILE: never to get a name. */
+export const O_EXCL = 0o200;
+
 export const CACHED_WRITE: typeof WRITE_CACHE = 1;
 export const KILL_SUIDGID: typeof WRITE_KILL_SUIDGID = 4;
 export const NOREPLACE: typeof RENAME_NOREPLACE = 1;

@@ -24,7 +24,7 @@ export const link = (tree: Tree, ino: Ino, parent: Ino, name: Name): Answer<Attr
   const inode = tree.index.inode(ino);
   if (inode === undefined) return -Errno.ESTALE;
   if (isDir(inode.mode)) return -Errno.EPERM;
-  if (inode.nlink === 0) return -Errno.ENOENT;
+  if (inode.nlink === 0 && !tree.linkable.has(ino)) return -Errno.ENOENT;
   if (tree.index.lookup(parent, name) !== undefined) return -Errno.EEXIST;
   if (inode.nlink >= LINKS_MAX) return -Errno.EMLINK;
   tree.tick();
@@ -33,7 +33,9 @@ export const link = (tree: Tree, ino: Ino, parent: Ino, name: Name): Answer<Attr
   change.setDentry(parent, name, ino, typeOf(inode.mode));
   tree.touchDirectory(change, directory, 0);
   const outcome = change.commit();
-  return outcome < 0 ? outcome : tree.entered(ino);
+  if (outcome < 0) return outcome;
+  if (inode.nlink === 0) tree.linkGained(ino);
+  return tree.entered(ino);
 };
 
 /** Removes the name of anything but a directory; works on a full disk. */

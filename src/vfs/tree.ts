@@ -18,6 +18,8 @@ export class Tree {
   /** The time that `tick` took: seconds since 1970 and nanoseconds. */
   nowSec = 0;
   nowNs = 0;
+  /** Files without a name that may get one (O_TMPFILE). */
+  readonly linkable = new Set<Ino>();
   readonly #clock: Clock;
   readonly #lookups = new Map<Ino, number>();
   readonly #orphans = new Set<Ino>();
@@ -75,6 +77,12 @@ export class Tree {
     if (this.#lookups.has(ino) && this.index.inode(ino)?.nlink === 0) this.#orphans.add(ino);
   }
 
+  /** To be called once a file without a name has got one. */
+  linkGained(ino: Ino): void {
+    this.linkable.delete(ino);
+    this.#orphans.delete(ino);
+  }
+
   /** The inode as an answer that counts one lookup. */
   entered(ino: Ino): Inode | number {
     const inode = this.index.inode(ino);
@@ -91,12 +99,14 @@ export class Tree {
       return;
     }
     this.#lookups.delete(ino);
+    this.linkable.delete(ino);
     if (this.#orphans.delete(ino)) this.#removeOrphan(ino);
   }
 
   /** Takes all lookups back: the kernel is gone. */
   forgetAll(): void {
     this.#lookups.clear();
+    this.linkable.clear();
     for (const ino of this.#orphans) this.#removeOrphan(ino);
     this.#orphans.clear();
   }

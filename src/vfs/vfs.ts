@@ -15,7 +15,7 @@ import type {
   StatFs,
 } from '../fuse/filesystem.ts';
 import type { Index } from '../meta/types.ts';
-import { mkdir, mknod, symlink } from './create.ts';
+import { mkdir, mknod, symlink, tmpfile } from './create.ts';
 import { type FrameReader, fsync, read, write } from './data.ts';
 import { getattr, readlink, setattr } from './inodes.ts';
 import { link, lookup, readdir, rmdir, unlink } from './names.ts';
@@ -117,6 +117,9 @@ export class Vfs implements Filesystem {
   ): Answer<Attr> {
     return mknod(this.#tree, caller, parent, name, mode, 0, umask);
   }
+  tmpfile(caller: Caller, parent: Ino, mode: number, flags: number, umask: number): Answer<Attr> {
+    return tmpfile(this.#tree, caller, parent, mode, flags, umask);
+  }
   read(caller: Caller, ino: Ino, offset: number, size: number): Answer<Buffer[]> {
     return read(this.#tree, this.#frames, caller, ino, offset, size);
   }
@@ -145,8 +148,15 @@ export class Vfs implements Filesystem {
   getxattr(_caller: Caller, ino: Ino, name: Name): Answer<Buffer> {
     return getxattr(this.#tree, ino, name);
   }
-  setxattr(_caller: Caller, ino: Ino, name: Name, value: Buffer, flags: number): Outcome {
-    return setxattr(this.#tree, ino, name, value, flags);
+  setxattr(
+    _caller: Caller,
+    ino: Ino,
+    name: Name,
+    value: Buffer,
+    flags: number,
+    dropsSgid = false,
+  ): Outcome {
+    return setxattr(this.#tree, ino, name, value, flags, dropsSgid);
   }
   listxattr(caller: Caller, ino: Ino): Answer<Name[]> {
     return listxattr(this.#tree, caller, ino);

@@ -100,8 +100,9 @@ test('INIT takes of each kernel what it offers, and never ATOMIC_O_TRUNC', () =>
   expect(newest).toHaveLength(64);
   expect([newest.readUInt32LE(0), newest.readUInt32LE(4)]).toEqual([7, 45]);
   const agreed = newest.readUInt32LE(12);
-  for (const bit of [0, 5, 13, 14, 15, 16, 18, 22, 23, 28]) expect(agreed & (1 << bit)).not.toBe(0);
-  for (const bit of [1, 3, 6, 10, 20]) expect(agreed & (1 << bit)).toBe(0);
+  for (const bit of [0, 5, 6, 13, 14, 15, 16, 18, 20, 22, 23, 28])
+    expect(agreed & (1 << bit)).not.toBe(0);
+  for (const bit of [1, 3, 10]) expect(agreed & (1 << bit)).toBe(0);
   expect(newest.readUInt32LE(20)).toBe(1 << 20);
   expect(newest.readUInt16LE(28)).toBe(256);
   expect(init(34, 1 << 16).body.readUInt32LE(12)).toBe(1 << 16);

@@ -137,3 +137,37 @@ test('find, du, mv and rm see one tree', async () => {
   await serve();
   expect((await sh('ls drive')).split('\n')).not.toContain('cp');
 });
+
+test('S-31: O_TMPFILE, with a name later and without', async () => {
+  const out = await sh(`cd drive; python3 - <<'END'
+import os
+f = os.open('.', os.O_TMPFILE | os.O_RDWR, 0o640)
+os.write(f, b'without a name')
+print(os.fstat(f).st_nlink, os.pread(f, 99, 0).decode())
+os.link('/proc/self/fd/%d' % f, 'named', src_dir_fd=f)
+print(os.fstat(f).st_nlink, oct(os.stat('named').st_mode))
+g = os.open('.', os.O_TMPFILE | os.O_RDWR | os.O_EXCL, 0o640)
+try: os.link('/proc/self/fd/%d' % g, 'never', src_dir_fd=f)
+except FileNotFoundError: print('refused')
+END
+    cat named`);
+  expect(out).toBe('0 without a name\n1 0o100640\nrefused\nwithout a name');
+});
+
+test('S-32, S-33: access control lists as on the local disk', async () => {
+  const script = (at: string): Promise<string> =>
+    sh(`chmod 755 .; mkdir -p ${at}/acl; cd ${at}/acl; umask 027; chmod 755 .
+    as() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+    echo secret > f; chmod 640 f; setfacl -m u:nobody:rw,g:daemon:r f; getfacl -n f; stat -c %A f
+    as cat f; as sh -c 'echo more >> f'; chmod g=r f; getfacl -n f; as sh -c 'echo x >> f' 2>&1 || true
+    mkdir d; setfacl -d -m u:nobody:rwx,g::rx,o::- d; setfacl -m u:nobody:rx d
+    touch d/file; mkdir -p d/sub/deep; ln -s x d/link; (umask 0; touch d/wide); getfacl -Rn d
+    setfacl -b f; getfacl -n f; stat -c %A f; setfacl -k d; getfacl -n d; setfacl -k d
+    mkdir g; chgrp daemon g; chmod 2770 g; chown nobody g; as setfacl -m u:5:rwx g; stat -c %A g
+    cp -a d copy; getfacl -Rn copy; rm -rf copy; setfacl -d -m u::rwx f 2>&1 || true
+    mkfifo fifo; setfacl -m u:7:rw fifo; getfacl -n fifo
+    tar --acls -cf t.tar d; mkdir x; tar --acls -xf t.tar -C x; getfacl -Rn x`);
+  const here = await script('local');
+  expect(here).toContain('user:65534:rw');
+  expect(await script('drive')).toBe(here);
+});

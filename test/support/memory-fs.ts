@@ -260,6 +260,9 @@ export class MemoryFilesystem implements Filesystem {
     return 0;
   }
 
+  tmpfile(): number {
+    return -Errno.ENOSYS;
+  }
   create(caller: Caller, parent: Ino, name: Name, mode: number): Answer<Attr> {
     return this.#make(caller, parent, name, S_IFREG | (mode & 0o7777));
   }

@@ -180,7 +180,7 @@ describe('extended attributes', () => {
     const { vfs } = parts;
     const ino = file(parts);
     const one = Buffer.from('1');
-    expect(vfs.setxattr(root, ino, 'system.posix_acl_access', one, 0)).toBe(-Errno.ENOTSUP);
+    expect(vfs.setxattr(root, ino, 'system.other', one, 0)).toBe(-Errno.ENOTSUP);
     expect(vfs.getxattr(root, ino, 'other.x')).toBe(-Errno.ENOTSUP);
     expect(vfs.setxattr(root, ino, 'user.', one, 0)).toBe(-Errno.EINVAL);
     expect(vfs.setxattr(root, ino, `user.${'n'.repeat(251)}`, one, 0)).toBe(-Errno.ERANGE);
@@ -230,4 +230,80 @@ test('S-30: read-only', () => {
     vfs.removexattr(root, 1, 'user.a'),
   ];
   for (const answer of refused) expect(answer).toBe(-Errno.EROFS);
+});
+
+describe('access control lists', () => {
+  /** A list as extended attributes carry it, of [tag, permissions, id]. */
+  const acl = (...entries: [tag: number, permissions: number, id?: number][]): Buffer => {
+    const bytes = Buffer.alloc(4 + entries.length * 8);
+    bytes.writeUInt32LE(2);
+    entries.forEach(([tag, permissions, id = 0xffff_ffff], i) => {
+      bytes.writeUInt16LE(tag, 4 + i * 8);
+      bytes.writeUInt16LE(permissions, 6 + i * 8);
+      bytes.writeUInt32LE(id, 8 + i * 8);
+    });
+    return bytes;
+  };
+  const [USER_OBJ, USER, GROUP_OBJ, MASK, OTHER] = [1, 2, 4, 0x10, 0x20] as const;
+  const ACCESS = 'system.posix_acl_access';
+  const DEFAULT = 'system.posix_acl_default';
+  const list = acl([USER_OBJ, 7], [USER, 6, 1000], [GROUP_OBJ, 4], [MASK, 6], [OTHER, 0]);
+
+  test('S-32: mode and list agree; a list without more than a mode is not kept', () => {
+    const parts = memoryVfs();
+    const { vfs } = parts;
+    const ino = file(parts, 'f', 0o2644);
+    const mode = () => made(vfs.getattr(root, ino)).mode & 0o7777;
+    expect(vfs.setxattr(root, ino, ACCESS, list, 0)).toBe(0);
+    expect([mode(), vfs.getxattr(root, ino, ACCESS)]).toEqual([0o2760, list]);
+    vfs.setattr(root, ino, { mode: 0o541 });
+    expect(vfs.getxattr(root, ino, ACCESS)).toEqual(
+      acl([USER_OBJ, 5], [USER, 6, 1000], [GROUP_OBJ, 4], [MASK, 4], [OTHER, 1]),
+    );
+    vfs.setattr(root, ino, { mode: 0o2541 });
+    const minimal = acl([USER_OBJ, 6], [GROUP_OBJ, 5], [OTHER, 4]);
+    expect(vfs.setxattr(user, ino, ACCESS, minimal, 0, true)).toBe(0);
+    expect([mode(), vfs.getxattr(root, ino, ACCESS)]).toEqual([0o654, -Errno.ENODATA]);
+    expect(vfs.removexattr(root, ino, ACCESS)).toBe(0);
+    expect(vfs.setxattr(root, ino, DEFAULT, list, 0)).toBe(-Errno.EACCES);
+  });
+
+  test('S-32: what is no list is refused', () => {
+    const parts = memoryVfs();
+    const ino = file(parts);
+    const unmasked = acl([USER_OBJ, 7], [USER, 6, 1000], [GROUP_OBJ, 4], [OTHER, 0]);
+    const newer = Buffer.from(list).fill(3, 0, 1);
+    for (const bad of [unmasked, newer, list.subarray(0, 20), acl([OTHER, 1]), Buffer.alloc(0)])
+      expect(parts.vfs.setxattr(root, ino, ACCESS, bad, 0)).toBe(-Errno.EINVAL);
+  });
+
+  test('S-33: new inodes take the default list, cut by their mode, not by the umask', () => {
+    const { vfs } = memoryVfs();
+    expect(vfs.setxattr(root, 1, DEFAULT, list, 0)).toBe(0);
+    const made1 = made(vfs.create(root, 1, 'f', 0o100666, 0, 0o077));
+    expect(made1.mode & 0o777).toBe(0o660);
+    expect(vfs.getxattr(root, made1.ino, ACCESS)).toEqual(
+      acl([USER_OBJ, 6], [USER, 6, 1000], [GROUP_OBJ, 4], [MASK, 6], [OTHER, 0]),
+    );
+    const below = made(vfs.mkdir(root, 1, 'd', 0o755, 0o022));
+    expect(below.mode & 0o777).toBe(0o740);
+    expect(vfs.getxattr(root, below.ino, DEFAULT)).toEqual(list);
+    expect(made(vfs.symlink(root, 1, 'l', Buffer.from('x'))).mode & 0o777).toBe(0o777);
+    expect(vfs.setxattr(root, 1, DEFAULT, acl(), 0)).toBe(0);
+    expect(made(vfs.create(root, 1, 'g', 0o100666, 0, 0o077)).mode & 0o777).toBe(0o600);
+  });
+});
+
+test('S-31: a file made without a name goes, unless it is given one', () => {
+  const { vfs, index } = memoryVfs();
+  const [gone, kept, never] = [0, 0, 0o200].map(flags =>
+    made(vfs.tmpfile(user, 1, 0o666, flags, 0o022)),
+  ) as [Attr, Attr, Attr];
+  expect([kept.nlink, kept.uid, kept.mode]).toEqual([0, 1000, 0o100644]);
+  expect(made(vfs.link(user, kept.ino, 1, 'kept')).nlink).toBe(1);
+  expect(vfs.link(user, never.ino, 1, 'never')).toBe(-Errno.ENOENT);
+  vfs.forget(gone.ino, 1);
+  vfs.forget(kept.ino, 2);
+  vfs.unlink(user, 1, 'kept');
+  expect([index.inodes.has(gone.ino), index.inodes.has(kept.ino)]).toEqual([false, false]);
 });
