@@ -49,10 +49,10 @@ export class ByteReader {
   }
   /** Signed 64 bits as an exact double. */
   i64(): number {
-    const value = this.bytes.readBigInt64LE(this.#take(8));
-    const number = Number(value);
-    if (!Number.isSafeInteger(number)) throw new RangeError(`integer beyond ±2^53: ${value}`);
-    return number;
+    const at = this.#take(8);
+    const value = this.bytes.readInt32LE(at + 4) * 2 ** 32 + this.bytes.readUInt32LE(at);
+    if (!Number.isSafeInteger(value)) throw new RangeError(`integer beyond ±2^53 at ${at}`);
+    return value;
   }
   /** Unsigned 64 bits, all of them. */
   big64(): bigint {
@@ -121,7 +121,9 @@ export class ByteWriter {
   }
   i64(value: number): this {
     const at = this.reserve(8);
-    this.bytes.writeBigInt64LE(BigInt(value), at);
+    const high = Math.floor(value / 2 ** 32);
+    this.bytes.writeUInt32LE(value - high * 2 ** 32, at);
+    this.bytes.writeInt32LE(high, at + 4);
     return this;
   }
   big64(value: bigint): this {

@@ -54,6 +54,7 @@ export class IndexChange implements Change {
   /** Inodes as this change leaves them; null: removed. */
   readonly #rows = new Map<Ino, InodeRow | null>();
   readonly #touched = new Set<Ino>();
+  readonly #created: Ino[] = [];
   #inodes = 0;
   #data: Buffer = NO_DATA;
 
@@ -64,6 +65,7 @@ export class IndexChange implements Change {
   createInode(fields: InodeFields): Inode {
     const row: InodeRow = { ...EMPTY, ...fields, ino: this.#host.nextIno++ };
     this.#rows.set(row.ino, row);
+    this.#created.push(row.ino);
     this.#inodes++;
     return row;
   }
@@ -159,6 +161,7 @@ export class IndexChange implements Change {
   ): void {
     const { log, memory, scratch } = this.#host;
     const seq = log.lastSeq + 1;
+    for (const ino of this.#created) memory.created(ino, seq);
     const encoded = scratch.done();
     for (const { mutation, at } of places) {
       const clears = this.#toMemory(mutation, room, seq);

@@ -81,10 +81,10 @@ export class MetaIndex implements Index {
     this.#queries = queries;
     this.#writer = writer;
     this.#clock = clock;
-    this.memory = new Memory(queries, (addr, bytes, seq) =>
+    this.nextIno = queries.state('next_ino');
+    this.memory = new Memory(queries, this.nextIno, (addr, bytes, seq) =>
       log.segments.account(addr, bytes, seq, clock.nowMs()),
     );
-    this.nextIno = queries.state('next_ino');
     this.nextCookie = queries.state('next_cookie');
     this.inodes = queries.state('inodes');
     this.memory.contentBytes = queries.state('content_bytes');

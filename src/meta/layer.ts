@@ -52,8 +52,8 @@ export class Layer<K extends string | number, V extends object> {
   set(key: K, value: V | null, seq: Seq): void {
     const pinned = this.#pinned.get(key);
     if (pinned === undefined) {
+      // What the cache holds stays until the release overwrites it: what is pinned is looked at first.
       this.#pinned.set(key, { value, seq });
-      this.#cache.delete(key);
     } else {
       pinned.value = value;
       if (pinned.seq === seq) return;

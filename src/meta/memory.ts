@@ -38,29 +38,36 @@ export class Memory {
   readonly #names: Layer<string, Dentry>;
   /** Pinned names by directory, for listings; the same as what `#names` pins. */
   readonly #pins = new Map<Ino, Pins>();
+  /** Inodes from this number on are so new that SQLite has nothing of them: all they have is pinned. */
+  #newFrom: Ino;
+  #created: { ino: Ino; seq: Seq }[] = [];
   stagedFiles = 0;
   stagedBytes = 0;
   contentBytes = 0;
 
-  constructor(queries: Queries, account: Account) {
+  constructor(queries: Queries, nextIno: Ino, account: Account) {
     this.#queries = queries;
+    this.#newFrom = nextIno;
     this.#account = account;
     this.inodes = new Layer(CACHED_MAX, ino => queries.inode(ino));
-    this.xattrs = new Layer(CACHED_MAX, ino => queries.xattrs(ino));
+    this.xattrs = new Layer(CACHED_MAX, ino =>
+      ino >= this.#newFrom ? new Map() : queries.xattrs(ino),
+    );
     this.symlinks = new Layer(CACHED_MAX / 10, ino => {
-      const bytes = queries.symlink(ino);
+      const bytes = ino >= this.#newFrom ? null : queries.symlink(ino);
       return bytes === null ? null : { bytes };
     });
     this.extentMaps = new Layer(
       CACHED_EXTENTS_MAX,
-      ino => ExtentMap.of(queries.extents(ino)),
+      ino => (ino >= this.#newFrom ? new ExtentMap() : ExtentMap.of(queries.extents(ino))),
       map => map.count + 4,
     );
     this.frames = new Layer(CACHED_FRAMES_MAX, id => queries.frame(id));
     this.packs = new Layer(CACHED_FRAMES_MAX / 10, id => queries.pack(id));
     this.#names = new Layer(CACHED_MAX, key => {
       const slash = key.indexOf('/');
-      return queries.dentry(Number(key.slice(0, slash)), key.slice(slash + 1));
+      const parent = Number(key.slice(0, slash));
+      return parent >= this.#newFrom ? null : queries.dentry(parent, key.slice(slash + 1));
     });
   }
 
@@ -68,6 +75,11 @@ export class Memory {
   get pinnedCount(): number {
     const layers = [this.inodes, this.#names, this.xattrs, this.symlinks, this.extentMaps];
     return layers.reduce((sum, layer) => sum + layer.pinnedCount, 0);
+  }
+
+  /** Record `seq` created this inode; numbers grow from record to record. */
+  created(ino: Ino, seq: Seq): void {
+    this.#created.push({ ino, seq });
   }
 
   name(parent: Ino, name: Name): Dentry | null {
@@ -87,10 +99,12 @@ export class Memory {
   list(parent: Ino, cookie: number, limit: number): Dentry[] {
     const pins = this.#pins.get(parent);
     const listed: Dentry[] = [];
-    for (const dentry of this.#queries.list(parent, cookie)) {
-      if (pins?.has(dentry.name)) continue;
-      listed.push(dentry);
-      if (listed.length >= limit) break;
+    if (parent < this.#newFrom) {
+      for (const dentry of this.#queries.list(parent, cookie)) {
+        if (pins?.has(dentry.name)) continue;
+        listed.push(dentry);
+        if (listed.length >= limit) break;
+      }
     }
     if (pins === undefined) return listed;
     let more = limit;
@@ -142,6 +156,7 @@ export class Memory {
 
   /** SQLite has everything up to `seq`. */
   applied(seq: Seq): void {
+    this.#ageInodes(seq);
     this.inodes.applied(seq);
     this.xattrs.applied(seq);
     this.symlinks.applied(seq);
@@ -155,6 +170,16 @@ export class Memory {
       pins?.delete(key.slice(slash + 1));
       if (pins?.size === 0) this.#pins.delete(parent);
     });
+  }
+
+  /** Moves `#newFrom` behind what records up to `seq` created. */
+  #ageInodes(seq: Seq): void {
+    const created = this.#created;
+    let aged = 0;
+    while (aged < created.length && created[aged]!.seq <= seq) aged++;
+    if (aged === 0) return;
+    this.#newFrom = created[aged - 1]!.ino + 1;
+    this.#created = created.slice(aged);
   }
 
   #countStaged(before: number, after: number): void {

@@ -6,6 +6,9 @@ import { workerUrl } from '../base/worker.ts';
 import type { LogPosition } from '../log/record.ts';
 import type { FromWriter, ToWriter, WriterSettings } from './messages.ts';
 
+/** How long synced records wait for company: a transaction costs far more than a record. */
+const APPLY_AFTER_MS = 20;
+
 /** What the front does about the writer's progress. */
 export interface WriterEvents {
   applied(seq: Seq): void;
@@ -25,6 +28,9 @@ export class WriterHost {
   /** Wakes a writer that waits for room on the disk, so that closing never hangs. */
   readonly #ending = new Int32Array(new SharedArrayBuffer(4));
   #nextId = 1;
+  /** Synced, but the writer was not told yet. */
+  #toApply: Seq | undefined;
+  #timer: NodeJS.Timeout | undefined;
   #events: WriterEvents | undefined;
   #failure: Error | undefined;
   /** Set once the log is replayed. */
@@ -48,9 +54,10 @@ export class WriterHost {
     this.#events = events;
   }
 
-  /** Records up to `seq` are synced: apply them. */
+  /** Records up to `seq` are synced: they are applied soon, and before anything asked for later. */
   apply(seq: Seq): void {
-    this.#worker.postMessage({ type: 'apply', seq } satisfies ToWriter);
+    this.#toApply = seq;
+    this.#timer ??= setTimeout(() => this.#applyNow(), APPLY_AFTER_MS).unref();
   }
 
   /** Makes SQLite durable with all that was applied. */
@@ -80,12 +87,22 @@ export class WriterHost {
 
   /** Ends the thread at once, as a crash would. */
   async kill(): Promise<void> {
+    clearTimeout(this.#timer);
     this.#worker.removeAllListeners('exit');
     await this.#worker.terminate();
   }
 
+  #applyNow(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#toApply === undefined) return;
+    this.#worker.postMessage({ type: 'apply', seq: this.#toApply } satisfies ToWriter);
+    this.#toApply = undefined;
+  }
+
   #ask(make: (id: number) => ToWriter): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    this.#applyNow();
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });

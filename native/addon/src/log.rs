@@ -12,6 +12,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use napi::bindgen_prelude::*;
@@ -218,14 +219,47 @@ pub fn segment_unmap(handle: u32) -> Result<()> {
     Ok(())
 }
 
-/// fdatasync on the pool.
+type Sync = Box<dyn FnOnce() + Send>;
+
+/// The thread that syncs segments. It is not one of the pool: callers wait for it, and must not
+/// stand behind work that takes long or runs at a lower priority.
+fn sync_thread() -> Result<Sender<Sync>> {
+    static THREAD: Mutex<Option<Sender<Sync>>> = Mutex::new(None);
+    let mut thread = THREAD
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(queue) = &*thread {
+        return Ok(queue.clone());
+    }
+    let (queue, syncs) = channel::<Sync>();
+    std::thread::Builder::new()
+        .name("tuskfs-sync".into())
+        .spawn(move || syncs.into_iter().for_each(|sync| sync()))
+        .map_err(|error| Error::from_reason(format!("a thread could not be started: {error}")))?;
+    *thread = Some(queue.clone());
+    Ok(queue)
+}
+
+/// fdatasync on a thread of its own.
 #[napi]
 pub fn segment_sync<'env>(env: &'env Env, handle: u32) -> Result<Object<'env>> {
     let file = lock().get(&handle).map(|segment| segment.file.clone());
-    crate::pool::promise(env, move || {
-        let file = file.ok_or_else(|| Error::from_reason("EIO: the segment is not mapped"))?;
-        fdatasync(&*file).map_err(|errno| failed("fdatasync", "a segment", errno))
-    })
+    let (deferred, promise) = env.create_deferred()?;
+    let sync: Sync = Box::new(move || {
+        let done = file
+            .ok_or_else(|| Error::from_reason("EIO: the segment is not mapped"))
+            .and_then(|file| {
+                fdatasync(&*file).map_err(|errno| failed("fdatasync", "a segment", errno))
+            });
+        match done {
+            Ok(()) => deferred.resolve(|_| Ok(())),
+            Err(error) => deferred.reject(error),
+        }
+    });
+    sync_thread()?
+        .send(sync)
+        .map_err(|_| Error::from_reason("the thread that syncs segments is gone"))?;
+    Ok(promise)
 }
 
 fn slice(data: &[u8], from: u32, to: u32) -> Result<&[u8]> {
