@@ -29,6 +29,10 @@ export const FRAME_BYTES_MAX = 4 * MiB;
 export const PACK_TARGET_BYTES = 64 * MiB;
 /** Largest pack, when that much is staged. */
 export const PACK_BYTES_MAX = 256 * MiB;
+/** Smallest size that packs are cut down to where the disk is nearly full (a sealed pack, all its slivers and index groups must find room beside the log). */
+export const PACK_BYTES_MIN = 16 * MiB;
+/** Free space of the disk that a flush of one smallest pack takes, beside copies of the index: the log does not grow into it. */
+export const FLUSH_ROOM_BYTES = 192 * MiB;
 /** Part of the index file that is stored and reused as one frame. */
 export const INDEX_GROUP_BYTES = 64 * KiB;
 /** Largest symbol that Walrus' Reed–Solomon code takes. */

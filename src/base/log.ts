@@ -10,10 +10,10 @@ let root: Logger = pino(
 
 /** Sends the log of this thread to a file (JSON lines), synchronously so that a crash loses nothing. */
 export const logToFile = (path: string, level = process.env.TUSKFS_LOG ?? 'info'): void => {
-  root = pino(
-    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime },
-    pino.destination({ dest: path, sync: true, mkdir: true, mode: 0o600 }),
-  );
+  const destination = pino.destination({ dest: path, sync: true, mkdir: true, mode: 0o600 });
+  // A full disk costs lines of the log, nothing else.
+  destination.on('error', () => {});
+  root = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
 };
 
 /** The logger of a room: `log('flush').info({ pack }, 'pack certified')`. */

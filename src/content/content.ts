@@ -115,6 +115,11 @@ export class Content {
     await this.#cache.shrink();
   }
 
+  /** Gives up what the free-space floor asks for. */
+  async makeRoom(): Promise<void> {
+    await this.#cache.shrink();
+  }
+
   /** Throws all cached content away, in memory and on disk. */
   async drop(): Promise<void> {
     this.#frames.clear();

@@ -1,6 +1,6 @@
 /**
  * When flushes run: on `sync`, when enough is staged, when the oldest staged bytes have lingered,
- * and again after a failure. One runs at a time; whoever asks while one runs gets the next, which
+ * when the disk is full, and again after a failure. One runs at a time; whoever asks while one runs gets the next, which
  * includes what was answered before the question.
  */
 import type { Clock } from '../base/clock.ts';
@@ -20,6 +20,10 @@ const RETRY_MS_MAX = 60_000;
 export interface FlushJobParts {
   readonly index: Pick<Index, 'totals' | 'changes'>;
   readonly flush: () => Promise<CheckpointResult>;
+  /** Could the log not grow when it last wanted to? */
+  readonly isFull: () => boolean;
+  /** Gives up cached bytes for the log's sake. */
+  readonly makeRoom: () => Promise<void>;
   readonly lingerMs: number;
   readonly clock: Clock;
 }
@@ -110,6 +114,13 @@ export class FlushJob {
 
   #look(): void {
     const { index, clock, lingerMs } = this.#parts;
+    const full = this.#parts.isFull();
+    if (full)
+      this.#parts
+        .makeRoom()
+        .catch(error =>
+          log('daemon').warn({ error: messageOf(error) }, 'the cache could not make room'),
+        );
     if (this.#running !== undefined) return;
     const now = clock.monotonicMs();
     const pause = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(this.#failures, 10));
@@ -120,6 +131,7 @@ export class FlushJob {
     const lingered =
       now - this.#changedMs >= lingerMs ||
       (oldestStagedMs > 0 && clock.nowMs() - oldestStagedMs >= lingerMs);
-    if (lingered || stagedBytes >= PACK_TARGET_BYTES) this.checkpoint().catch(() => undefined);
+    if (lingered || full || stagedBytes >= PACK_TARGET_BYTES)
+      this.checkpoint().catch(() => undefined);
   }
 }

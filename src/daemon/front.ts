@@ -25,9 +25,9 @@ import type { DaemonConfig } from './config.ts';
 import { FlushJob } from './flush-job.ts';
 import type { BackMethods, BackSettings, FrontMethods } from './methods.ts';
 import { Pipeline } from './pipeline.ts';
+import { planDisk } from './room.ts';
 
 const MEMORY_BYTES = 128 * 2 ** 20;
-const FREE_BYTES_MIN = 2 ** 30;
 const READ_AHEAD_BYTES = 16 * 2 ** 20;
 
 /** A mounted volume. */
@@ -130,7 +130,10 @@ const build = async (
     Buffer.from(config.volume.volumeId, 'hex'),
     Buffer.from(config.volumeKey),
   );
+  const plan = planDisk(paths, config.volume.cacheBytesMax);
   const index = await openIndex({
+    reserveBytes: plan.reserveBytes,
+    keepFreeBytes: plan.keepFreeBytes,
     directory: paths.index,
     logDirectory: paths.log,
     uid: process.getuid?.() ?? 0,
@@ -190,8 +193,8 @@ const build = async (
     clock: systemClock,
     limits: {
       memoryBytes: MEMORY_BYTES,
-      cacheBytes: config.volume.cacheBytesMax,
-      freeBytesMin: FREE_BYTES_MIN,
+      cacheBytes: plan.cacheBytesMax,
+      freeBytesMin: plan.cacheFreeBytesMin,
       readAheadBytes: READ_AHEAD_BYTES,
       fetchTimeoutMs: config.readTimeoutMs,
     },
@@ -230,6 +233,8 @@ const build = async (
       pipeline.checkpointed();
       return result;
     },
+    isFull: () => index.log.segments.isStarved,
+    makeRoom: () => content.makeRoom(),
     lingerMs: config.network.lingerMs,
     clock: systemClock,
   });

@@ -38,6 +38,8 @@ export interface CheckpointJob {
   readonly writers: Set<PackWriter>;
   readonly onState: (state: FlushState) => void;
   readonly onSealed: (bytes: number) => void;
+  /** Largest pack that the disk has room for now; waits for uploads whose end gives more, if it is little. */
+  readonly room: (shape: MatrixShape) => Promise<number>;
   /** Brings a sealed pack into network and index. */
   readonly upload: (journal: PackJournal) => Promise<StoredPack>;
 }
@@ -47,16 +49,17 @@ export const storeCheckpoint = async (job: CheckpointJob): Promise<void> => {
   const { parts, copy, plan } = job;
   const { nPrimary, nSecondary } = native.blobShape(1, job.nShards);
   const shape = { nPrimary, nSecondary };
-  const most = Math.min(parts.limits.packBytesMax, blobBytesMax(shape) - RESERVE_BYTES / 8);
+  const largest = Math.min(parts.limits.packBytesMax, blobBytesMax(shape) - RESERVE_BYTES / 8);
   if (blobBytesMax(shape) < BLOB_BYTES_MIN)
     throw new TuskError(
       'unsupported',
       `blobs of this network carry at most ${blobBytesMax(shape)} bytes (${job.nShards} shards), too little for packs. Staged files are safe; use a network with more shards`,
     );
-  const dataMost = Math.max(most - RESERVE_BYTES, RESERVE_BYTES);
   let shared: readonly FlushedRange[] = plan.shared;
   for (let at = 0; ; ) {
     const start = at;
+    const most = Math.min(largest, await job.room(shape));
+    const dataMost = Math.max(most - RESERVE_BYTES, RESERVE_BYTES);
     let bytes = 0;
     while (at < plan.frames.length && at - start < FRAMES_MAX) {
       const next = plan.frames[at]!.frame.plainBytes + 77;

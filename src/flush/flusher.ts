@@ -6,6 +6,8 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf, TuskError } from '../base/errors.ts';
+import { PACK_BYTES_MIN } from '../base/limits.ts';
+import type { MatrixShape } from '../format/shape.ts';
 import { type CheckpointJob, storeCheckpoint } from './checkpoint.ts';
 import { choose } from './choose.ts';
 import type { StoredPack } from './draft.ts';
@@ -13,6 +15,7 @@ import { planFrames } from './frames.ts';
 import { IndexCopy, openSnapshot } from './index-copy.ts';
 import { openJournals, type PackJournal } from './journal.ts';
 import { checkAborted, patiently, unlessAborted } from './patience.ts';
+import { explainFullDisk, packBytesThatFit } from './room.ts';
 import { Sources } from './sources.ts';
 import { loadHead, SpentLedger, saveHead } from './state.ts';
 import { endTail } from './tail.ts';
@@ -107,7 +110,7 @@ export class Flusher {
         return await work(signal);
       } catch (error) {
         if (error instanceof TuskError && error.code === 'conflicting_head') this.#conflict = error;
-        throw error;
+        throw explainFullDisk(error, this.#parts.directories.scratch);
       } finally {
         this.#tell({ state: 'idle', pending: '' });
       }
@@ -159,6 +162,15 @@ export class Flusher {
       },
       journal,
     );
+  }
+
+  async #room(shape: MatrixShape, nShards: number, signal: AbortSignal): Promise<number> {
+    const { scratch } = this.#parts.directories;
+    for (;;) {
+      const bytes = packBytesThatFit(scratch, shape, nShards);
+      if (bytes > PACK_BYTES_MIN || this.#tails.size === 0) return bytes;
+      await unlessAborted(Promise.race(this.#tails.values()), signal);
+    }
   }
 
   async #finish(journal: PackJournal, signal: AbortSignal): Promise<StoredPack> {
@@ -237,6 +249,7 @@ export class Flusher {
         writers,
         onState: this.#onState,
         onSealed: () => checkAborted(signal),
+        room: shape => this.#room(shape, nShards, signal),
         upload: pack => this.#finish(pack, signal),
       };
       await storeCheckpoint(job);

@@ -5,6 +5,9 @@
 import { existsSync, rmSync } from 'node:fs';
 import { native } from '../native.ts';
 
+/** Bytes held for the index writer. */
+export const BALLAST_BYTES = 16 * 1024 * 1024;
+
 /** One file that holds space. */
 export class Ballast {
   readonly #path: string;

@@ -34,6 +34,8 @@ export interface LogOptions {
   directory: string;
   segmentBytes: number;
   reserveBytes: number;
+  /** Bytes of the disk that growth must leave free. */
+  keepFreeBytes?: () => number;
   /** Where replay ended. */
   end: LogPosition;
 }
@@ -53,8 +55,10 @@ export class Log {
   #onFailed: (error: Error) => void = () => {};
 
   constructor(options: LogOptions) {
-    const { directory, segmentBytes, reserveBytes, end } = options;
-    this.segments = new Segments(directory, segmentBytes, reserveBytes, end.slot, end.seq);
+    const { directory, segmentBytes, reserveBytes, keepFreeBytes = () => 0, end } = options;
+    this.segments = new Segments(
+      ...([directory, segmentBytes, reserveBytes, keepFreeBytes, end.slot, end.seq] as const),
+    );
     this.#position = end;
     this.#syncedSeq = end.seq;
     if (end.slot > 0) this.#head = this.segments.get(end.slot);

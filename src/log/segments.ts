@@ -4,7 +4,16 @@
  * a new slot: it is renamed to a spare and later to the slot it then serves. Spares kept back as
  * reserve have all their blocks allocated, so a full disk cannot refuse them.
  */
-import { closeSync, fsync, openSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  fsync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  statSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { systemClock } from '../base/clock.ts';
@@ -20,7 +29,7 @@ const MAPPED_MAX = 256;
 /** Spares filled with zeros ahead of need: at least, and at most when writing is fast. */
 const AHEAD_MIN = 2;
 const AHEAD_MAX = 8;
-/** After a full disk the next attempt to complete the reserve waits this long. */
+/** After a full disk the next attempt to grow waits this long. */
 const RETRY_MS = 200;
 /** Segments that follow each other within this time make a burst. */
 const BURST_MS = 2000;
@@ -50,6 +59,7 @@ export class Segments {
   readonly directory: string;
   readonly segmentBytes: number;
   readonly #reserveCount: number;
+  readonly #keepFreeBytes: () => number;
   readonly #used = new Map<number, Segment>();
   readonly #mapped = new Set<Segment>();
   #spares: Spare[] = [];
@@ -60,21 +70,27 @@ export class Segments {
   #nextSlot: number;
   #namesChanged = true;
   #retryAtMs = 0;
+  #isStarved = false;
   #takenAtMs = Number.NEGATIVE_INFINITY;
   /** Segments that had to be used before they were filled with zeros. */
   coldTakes = 0;
 
-  /** Takes over what is in the directory; segments behind `lastSlot` become spares. */
+  /**
+   * Takes over what is in the directory; segments behind `lastSlot` become spares. `keepFreeBytes`:
+   * what new files must leave free on the disk, for whoever empties the log.
+   */
   constructor(
     directory: string,
     segmentBytes: number,
     reserveBytes: number,
+    keepFreeBytes: () => number,
     lastSlot: number,
     lastSeq: Seq,
   ) {
     this.directory = directory;
     this.segmentBytes = segmentBytes;
     this.#reserveCount = Math.ceil(reserveBytes / segmentBytes);
+    this.#keepFreeBytes = keepFreeBytes;
     const slots = slotsIn(directory);
     this.#nextSlot = (lastSlot > 0 ? lastSlot : (slots.at(-1) ?? 0)) + 1;
     for (const name of readdirSync(directory)) {
@@ -97,10 +113,16 @@ export class Segments {
     return this.#used.size;
   }
 
+  /** True if the disk refused the last segment that was wanted, and still has no room for it. */
+  get isStarved(): boolean {
+    if (this.#isStarved && (this.#spares.length > this.#reserveCount || this.#mayGrow()))
+      this.#isStarved = false;
+    return this.#isStarved;
+  }
+
   /** True while the space kept back is whole: only then may ordinary changes grow the log. */
   get reserveIsWhole(): boolean {
-    if (this.#spares.length < this.#reserveCount && systemClock.monotonicMs() >= this.#retryAtMs)
-      this.#topUpReserve();
+    this.#topUpReserve();
     return this.#spares.length >= this.#reserveCount;
   }
 
@@ -123,6 +145,7 @@ export class Segments {
       this.coldTakes++;
       this.#ahead = Math.min(this.#ahead + 1, AHEAD_MAX);
     }
+    this.#isStarved = false;
     const slot = this.#nextSlot++;
     this.#takenAtMs = systemClock.monotonicMs();
     renameSync(spare.path, segmentPath(this.directory, slot));
@@ -201,7 +224,7 @@ export class Segments {
 
   /** Fills spares with zeros ahead of need, on the pool; a full disk ends it until the next call. */
   fill(): void {
-    if (this.#closed || this.#filling !== undefined) return;
+    if (this.#closed || this.#filling !== undefined || !this.#mayGrow()) return;
     const warm = this.#spares.filter(spare => spare.warm).length;
     if (warm >= this.#ahead) return;
     // In a burst the zeros need not reach the disk before the records that replace them.
@@ -240,15 +263,32 @@ export class Segments {
     return join(this.directory, `${this.#nextSpare++}.spare`);
   }
 
+  /** Does the disk have room for one more file, and for what must stay free? */
+  #mayGrow(): boolean {
+    const keep = this.#keepFreeBytes();
+    if (keep === 0) return true;
+    const { bavail, bsize } = statfsSync(this.directory);
+    const underWay = this.#filling === undefined ? 0 : this.segmentBytes;
+    return bavail * bsize >= keep + underWay + this.segmentBytes;
+  }
+
   #allocate(): boolean {
+    if (systemClock.monotonicMs() < this.#retryAtMs) return false;
     const path = this.#sparePath();
+    let refusal = '';
     try {
-      native.segmentAllocate(path, this.segmentBytes);
+      if (this.#mayGrow()) native.segmentAllocate(path, this.segmentBytes);
+      else refusal = 'what is free is kept for flushes';
     } catch (error) {
-      log('log').warn({ error: messageOf(error) }, 'no log segment could be allocated');
+      refusal = messageOf(error);
+    }
+    if (refusal !== '') {
+      if (!this.#isStarved) log('log').warn({ refusal }, 'the log cannot grow');
+      this.#isStarved = true;
       this.#retryAtMs = systemClock.monotonicMs() + RETRY_MS;
       return false;
     }
+    this.#isStarved = false;
     this.#spares.push({ path, warm: false, stale: false });
     return true;
   }

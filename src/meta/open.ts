@@ -23,6 +23,8 @@ export interface OpenIndexOptions {
   gid?: number;
   /** Log space kept back for `commit(reserve = true)`: at least the kernel's dirty limit of the mount. */
   reserveBytes?: number;
+  /** Bytes of the disk that the log's growth must leave free; asked before each new segment. */
+  keepFreeBytes?: () => number;
   /** Size of segment files, at most SEGMENT_BYTES; smaller ones for tests. */
   segmentBytes?: number;
   clock?: Clock;
@@ -45,6 +47,7 @@ export const openIndex = async (options: OpenIndexOptions): Promise<MetaIndex> =
     ...{ directory: logDirectory, end },
     segmentBytes: options.segmentBytes ?? SEGMENT_BYTES,
     reserveBytes: options.reserveBytes ?? RESERVE_BYTES,
+    ...(options.keepFreeBytes === undefined ? {} : { keepFreeBytes: options.keepFreeBytes }),
   });
   return new MetaIndex({ log, queries, writer, clock, durable });
 };

@@ -10,7 +10,7 @@ import { messageOf, systemCode, TuskError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoints.ts';
 import { ROOT_INO, type Seq } from '../base/ids.ts';
 import { log } from '../base/log.ts';
-import { Ballast } from '../log/ballast.ts';
+import { BALLAST_BYTES, Ballast } from '../log/ballast.ts';
 import { slotsIn } from '../log/place.ts';
 import { LogReader } from '../log/reader.ts';
 import { Applier } from './apply.ts';
@@ -28,7 +28,6 @@ import type { FromWriter, ToWriter, WriterSettings } from './messages.ts';
 const CHECKPOINT_RECORDS = 20_000;
 /** A checkpoint also starts after this much rest. */
 const REST_MS = 2000;
-const BALLAST_BYTES = 16 * 1024 * 1024;
 const RETRY_FIRST_MS = 50;
 const RETRY_MAX_MS = 5000;
 /** Errors other than a full disk are taken for lasting after this many attempts. */

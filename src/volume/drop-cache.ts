@@ -30,6 +30,7 @@ const drop = async (paths: VolumePaths): Promise<{ stagedBytes: number }> => {
     uid: process.getuid?.() ?? 0,
     gid: process.getgid?.() ?? 0,
     clock: systemClock,
+    reserveBytes: 0,
   });
   try {
     await index.sync();
