@@ -111,7 +111,7 @@ export class MetaIndex implements Index {
   }
 
   isEmpty(directory: Ino): boolean {
-    return this.memory.list(directory, 0, 1).length === 0;
+    return this.memory.isEmpty(directory);
   }
 
   xattr(ino: Ino, name: Name): Buffer | undefined {

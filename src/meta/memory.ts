@@ -5,6 +5,7 @@
 import type { FrameId, Ino, LogAddr, Name, PackNo, Seq } from '../base/ids.ts';
 import { ExtentMap } from './extent-map.ts';
 import { Layer } from './layer.ts';
+import { Listings } from './listings.ts';
 import { CLEARS_FRAMES, CLEARS_STAGED, type InodeRow } from './mutation.ts';
 import type { Queries } from './queries.ts';
 import type { Dentry, Extent, FramePlace, PackRow } from './types.ts';
@@ -36,6 +37,7 @@ export class Memory {
   readonly frames: Layer<FrameId, FramePlace>;
   readonly packs: Layer<PackNo, PackRow>;
   readonly #names: Layer<string, Dentry>;
+  readonly #listings = new Listings(CACHED_MAX);
   /** Pinned names by directory, for listings; the same as what `#names` pins. */
   readonly #pins = new Map<Ino, Pins>();
   /** Inodes from this number on are so new that SQLite has nothing of them: all they have is pinned. */
@@ -88,6 +90,7 @@ export class Memory {
 
   setName(parent: Ino, name: Name, dentry: Dentry | null, seq: Seq): void {
     this.#names.set(`${parent}/${name}`, dentry, seq);
+    this.#listings.drop(parent);
     let pins = this.#pins.get(parent);
     if (pins === undefined) this.#pins.set(parent, (pins = new Map()));
     // A name that comes back takes a new cookie: the map stays in cookie order.
@@ -95,16 +98,28 @@ export class Memory {
     pins.set(name, dentry);
   }
 
-  /** Names of a directory behind `cookie`, in cookie order, at most `limit`. */
+  /** True if no name is in the directory. */
+  isEmpty(directory: Ino): boolean {
+    return this.#read(directory, 0, 1).length === 0;
+  }
+
+  /** Names of a directory behind `cookie`, in cookie order, at most `limit`; not the caller's to change. */
   list(parent: Ino, cookie: number, limit: number): Dentry[] {
+    const known = this.#listings.get(parent, cookie, limit);
+    if (known !== undefined) return known;
+    const listed = this.#read(parent, cookie, limit);
+    this.#listings.keep(parent, cookie, limit, listed);
+    return listed;
+  }
+
+  #read(parent: Ino, cookie: number, limit: number): Dentry[] {
     const pins = this.#pins.get(parent);
     const listed: Dentry[] = [];
-    if (parent < this.#newFrom) {
-      for (const dentry of this.#queries.list(parent, cookie)) {
-        if (pins?.has(dentry.name)) continue;
-        listed.push(dentry);
-        if (listed.length >= limit) break;
-      }
+    for (let at = cookie, isMore = parent < this.#newFrom; isMore && listed.length < limit; ) {
+      const page = this.#queries.list(parent, at, limit);
+      for (const dentry of page) if (!pins?.has(dentry.name)) listed.push(dentry);
+      isMore = page.length === limit;
+      at = page.at(-1)?.cookie ?? at;
     }
     if (pins === undefined) return listed;
     let more = limit;

@@ -31,9 +31,11 @@ export class Queries {
     this.#get = {
       inode: index.prepare('SELECT * FROM inode WHERE ino = ?'),
       dentry: index.prepare('SELECT ino, type, cookie FROM dentry WHERE parent = ? AND name = ?'),
-      list: index.prepare(
-        'SELECT name, ino, type, cookie FROM dentry INDEXED BY dentry_cookie WHERE parent = ? AND cookie > ? ORDER BY cookie',
-      ),
+      list: index
+        .prepare(
+          'SELECT name, ino, type, cookie FROM dentry INDEXED BY dentry_cookie WHERE parent = ? AND cookie > ? ORDER BY cookie LIMIT ?',
+        )
+        .raw(),
       names: index.prepare('SELECT parent, name, type, cookie FROM dentry WHERE ino = ?'),
       xattrs: index.prepare('SELECT name, value FROM xattr WHERE ino = ?'),
       symlink: index.prepare('SELECT target FROM symlink WHERE ino = ?').pluck(),
@@ -73,13 +75,16 @@ export class Queries {
     return r === undefined ? null : { parent, name, ino: r.ino!, type: r.type!, cookie: r.cookie! };
   }
 
-  /** Names of a directory behind `cookie`, in cookie order, as far as the caller reads on. */
-  *list(parent: Ino, cookie: number): Generator<Dentry> {
-    for (const row of this.#get.list!.iterate(parent, cookie)) {
-      const r = row as { name: Buffer; ino: Ino; type: number; cookie: number };
-      const name = r.name.latin1Slice();
-      yield { parent, name, ino: r.ino, type: r.type, cookie: r.cookie };
-    }
+  /** Names of a directory behind `cookie`, in cookie order, at most `limit`. */
+  list(parent: Ino, cookie: number, limit: number): Dentry[] {
+    const rows = this.#get.list!.all(parent, cookie, limit) as [Buffer, Ino, number, number][];
+    return rows.map(([name, ino, type, cookie]) => ({
+      parent,
+      name: name.latin1Slice(),
+      ino,
+      type,
+      cookie,
+    }));
   }
 
   /** Every name of an inode. */

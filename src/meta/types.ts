@@ -151,7 +151,7 @@ export interface IndexSnapshot {
 export interface Index {
   inode(ino: Ino): Inode | undefined;
   lookup(parent: Ino, name: Name): Dentry | undefined;
-  /** Names behind `cookie` in cookie order, at most `limit`. */
+  /** Names behind `cookie` in cookie order, at most `limit`; the array is kept and not the caller's to change. */
   list(parent: Ino, cookie: number, limit: number): Dentry[];
   isEmpty(directory: Ino): boolean;
   xattr(ino: Ino, name: Name): Buffer | undefined;
