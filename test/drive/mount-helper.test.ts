@@ -1,0 +1,39 @@
+/** Mounting as mount(8) and fstab do it. */
+import { writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Sandbox } from '../support/sandbox.ts';
+
+const helper = fileURLToPath(new URL('../../scripts/mount.tuskfs', import.meta.url));
+const box = new Sandbox('helper');
+
+beforeAll(async () => {
+  await box.startLocalnet();
+  await box.create('main');
+  writeFileSync(box.path('helper'), `#!/bin/sh\nexec ${helper} "$@"\n`, { mode: 0o755 });
+});
+afterAll(() => box.close());
+
+/** Runs a script in a mount namespace where mount(8) finds our helper in the place of the fuse package's. */
+const withHelper = (script: string): Promise<string> => {
+  const all = `set -euo pipefail; mount --bind helper /sbin/mount.fuse; mkdir -p at; ${script}`;
+  writeFileSync(box.path('script'), all);
+  return box.sh('unshare --mount bash script');
+};
+
+test('mount, remount, umount; what fstab alone means is passed over', async () => {
+  const out = await withHelper(`
+    mount -t fuse.tuskfs main at -o defaults,nofail,_netdev,x-systemd.automount,allow_other,nosuid,noexec,noatime
+    grep " $PWD/at " /proc/mounts | cut -d' ' -f3,4
+    echo kept > at/f; mount -o remount,ro at; touch at/g 2>&1 || mount -o remount,rw at; cat at/f; rm at/f
+    umount at
+  `);
+  expect(out).toMatch(/^fuse\.tuskfs rw,nosuid,noexec,noatime,.*allow_other/);
+  expect(out).toContain('Read-only file system\nkept\n');
+});
+
+test('options that nobody knows are refused', async () => {
+  const out = await withHelper(`
+    mount -t fuse.tuskfs main at -o alow_other 2>&1 || echo "refused $?"; ls at`);
+  expect(out).toMatch(/unknown option alow_other; nothing was mounted\nrefused \d+\n$/);
+});
