@@ -3,6 +3,7 @@
  * peers. With `--json` an array of rows is all that stdout gets; prose goes to stderr.
  */
 import { parseArgs } from 'node:util';
+import { benchCodec } from '../test/bench/codec.ts';
 import { benchMount } from '../test/bench/mount.ts';
 import { type BenchRow, table } from '../test/bench/rows.ts';
 
@@ -12,7 +13,7 @@ type Bench = (
   progress: (text: string) => void,
 ) => Promise<BenchRow[]>;
 
-const BENCHES: Readonly<Record<string, Bench>> = { mount: benchMount };
+const BENCHES: Readonly<Record<string, Bench>> = { codec: benchCodec, mount: benchMount };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -1,0 +1,123 @@
+/**
+ * The codec bench: the same blobs through our addon and through Walrus' own WebAssembly encoder,
+ * each in a child of its own, interleaved, medians of several rounds. Rates are MB (10⁶ bytes) of
+ * the blob a second; those of `verify` count the bytes of the slivers. Ours reads and writes files
+ * of the temporary directory, the peer works in memory. Before anything is timed both must name
+ * the same blob ID, and each must have decoded its own slivers to the blob.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Answer, Operation, Question } from './codec-side.ts';
+import { type BenchRow, median } from './rows.ts';
+
+const MEBI = 2 ** 20;
+const SHARDS = [100, 1000];
+const SIZES_MIB = [1, 16, 64];
+const PEER = 'walrus-wasm';
+
+/** The first word of a row, in the order in which they run. */
+const OPERATIONS: readonly Operation[] = [
+  'metadata',
+  'encode',
+  'decode-worst',
+  'decode-systematic',
+  'verify',
+];
+/** What the peer offers. */
+const OF_PEER: ReadonlySet<Operation> = new Set(OPERATIONS.slice(0, 4));
+
+/** Runs all rows, or those named `only`, `rounds` times. */
+export const benchCodec = async (
+  rounds: number,
+  only: readonly string[],
+  progress: (text: string) => void,
+): Promise<BenchRow[]> => {
+  const rows: BenchRow[] = [];
+  for (const shards of SHARDS)
+    for (const mib of SIZES_MIB) {
+      const name = (operation: Operation) => `${operation} ${mib}MiB ${shards} shards`;
+      const wanted = OPERATIONS.filter(each => only.length === 0 || only.includes(name(each)));
+      if (wanted.length === 0) continue;
+      progress(`${mib} MiB over ${shards} shards\n`);
+      const figures = await measure(mib * MEBI, shards, wanted, rounds);
+      for (const operation of wanted) {
+        const { ours, theirs } = figures.get(operation)!;
+        rows.push({
+          ...{ bench: 'codec', row: name(operation), unit: 'MB/s', tuskfs: median(ours) },
+          peers: theirs.length > 0 ? { [PEER]: median(theirs) } : {},
+        });
+      }
+    }
+  return rows;
+};
+
+interface Figures {
+  readonly ours: number[];
+  readonly theirs: number[];
+}
+
+/** Rates of one blob, a figure each round. */
+const measure = async (
+  size: number,
+  shards: number,
+  operations: readonly Operation[],
+  rounds: number,
+): Promise<Map<Operation, Figures>> => {
+  const figures = new Map(operations.map(each => [each, { ours: [], theirs: [] } as Figures]));
+  const directory = await mkdtemp(join(tmpdir(), 'tuskfs-bench-'));
+  const sides: Side[] = [];
+  try {
+    for (const name of ['tuskfs', PEER]) sides.push(new Side(name, directory));
+    const [ours, theirs] = sides as [Side, Side];
+    const ids = [await ours.prepare(size, shards), await theirs.prepare(size, shards)];
+    if (ids[0] !== ids[1]) throw new Error(`tuskfs and ${PEER} make different blobs of the same`);
+    for (let round = 0; round < rounds; round++)
+      for (const [operation, rates] of figures) {
+        rates.ours.push(await ours.rate(operation));
+        if (OF_PEER.has(operation)) rates.theirs.push(await theirs.rate(operation));
+      }
+  } finally {
+    await Promise.all(sides.map(side => side.stop()));
+    await rm(directory, { recursive: true, force: true });
+  }
+  return figures;
+};
+
+/** A child that answers one question at a time. */
+class Side {
+  readonly #child: ChildProcess;
+
+  constructor(name: string, directory: string) {
+    this.#child = fork(new URL('codec-side.ts', import.meta.url), [name, directory], {
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    });
+  }
+
+  /** Makes the blob and its slivers; the blob ID. */
+  async prepare(size: number, shards: number): Promise<string> {
+    return (await this.#ask({ prepare: { size, shards } })).blobId!;
+  }
+
+  /** MB a second. */
+  async rate(operation: Operation): Promise<number> {
+    const { bytes, seconds } = (await this.#ask({ operation })).took!;
+    return bytes / 1e6 / seconds;
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const exit = once(this.#child, 'exit');
+    if (this.#child.connected) this.#child.disconnect();
+    await exit;
+  }
+
+  async #ask(question: Question): Promise<Answer> {
+    this.#child.send(question);
+    const [said] = await Promise.race([once(this.#child, 'message'), once(this.#child, 'exit')]);
+    if (typeof said === 'object' && said !== null) return said as Answer;
+    throw new Error(`a side of the codec bench ended with ${said}`);
+  }
+}
