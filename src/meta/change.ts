@@ -36,6 +36,8 @@ export interface ChangeHost {
   nextCookie: number;
   inodes: number;
   nowMs(): number;
+  /** Waits a moment if the index writer has fallen far behind. */
+  keepPace(): void;
 }
 
 /** A range whose old content `share` resolves when the change commits. */
@@ -56,6 +58,7 @@ export class IndexChange implements Change {
   readonly #touched = new Set<Ino>();
   readonly #created: Ino[] = [];
   #inodes = 0;
+  #hasShares = false;
   #data: Buffer = NO_DATA;
 
   constructor(host: ChangeHost) {
@@ -119,6 +122,7 @@ export class IndexChange implements Change {
   share(source: Ino, from: number, length: number, target: Ino, to: number): void {
     if (length <= 0) return;
     this.#touched.add(target);
+    this.#hasShares = true;
     this.#mutations.push({ source, from, length, target, to });
   }
 
@@ -130,7 +134,8 @@ export class IndexChange implements Change {
 
   commit(reserve = false): number {
     const { log, scratch } = this.#host;
-    const mutations = this.#mutations.flatMap(m => ('kind' in m ? [m] : this.#resolve(m)));
+    this.#host.keepPace();
+    const mutations = this.#resolved();
     for (const ino of this.#touched) if (!this.#rows.has(ino)) this.#rows.set(ino, this.#row(ino));
     scratch.reset().reserve(RECORD_HEADER_BYTES);
     const places = mutations.map(mutation => {
@@ -227,6 +232,12 @@ export class IndexChange implements Change {
       case Kind.inode:
         return 0;
     }
+  }
+
+  /** The mutations, with what shares mean now in their place. */
+  #resolved(): Mutation[] {
+    if (!this.#hasShares) return this.#mutations as Mutation[];
+    return this.#mutations.flatMap(m => ('kind' in m ? [m] : this.#resolve(m)));
   }
 
   /** What a share means now: a hole, and over it what the source shows. */

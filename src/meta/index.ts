@@ -40,6 +40,14 @@ import type { WriterHost } from './writer-host.ts';
 /** Orphans removed a record. */
 const ORPHANS_SLICE = 200;
 
+/**
+ * Records that the index writer may lag behind. What they changed is pinned in memory: beyond this,
+ * each change waits a moment, so that the writer gains on the front and memory stays bounded.
+ */
+const LAG_RECORDS_MAX = 100_000;
+const LAG_PAUSE_MS = 2;
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));
+
 /** Figures of the index for metrics. */
 export interface IndexMetrics {
   /** Records not yet applied by the index writer, and things pinned in memory by them. */
@@ -164,6 +172,11 @@ export class MetaIndex implements Index {
 
   nowMs(): number {
     return this.#clock.nowMs();
+  }
+
+  keepPace(): void {
+    if (this.log.lastSeq - this.#appliedSeq > LAG_RECORDS_MAX)
+      Atomics.wait(PAUSE, 0, 0, LAG_PAUSE_MS);
   }
 
   async sync(): Promise<void> {
