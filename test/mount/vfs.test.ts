@@ -171,3 +171,59 @@ test('S-32, S-33: access control lists as on the local disk', async () => {
   expect(here).toContain('user:65534:rw');
   expect(await script('drive')).toBe(here);
 });
+
+test('S-25: locks hold between processes; a killed holder lets go', async () => {
+  const out = await sh(`cd drive; cat > lock.py <<'END'
+import fcntl, os, signal, subprocess, sys
+how = {'flock': fcntl.flock, 'fcntl': fcntl.lockf}[sys.argv[1]]
+f = open('locked', 'a+')
+if len(sys.argv) > 2:
+    how(f, fcntl.LOCK_EX); print('held', flush=True); signal.pause()
+holder = subprocess.Popen([sys.executable, __file__, sys.argv[1], 'hold'], stdout=subprocess.PIPE)
+holder.stdout.readline()
+try: how(f, fcntl.LOCK_EX | fcntl.LOCK_NB); print('not excluded')
+except BlockingIOError: print('excluded')
+holder.kill(); holder.wait()
+how(f, fcntl.LOCK_EX | fcntl.LOCK_NB); print('taken')
+END
+    python3 lock.py flock; python3 lock.py fcntl`);
+  expect(out).toBe('excluded\ntaken\nexcluded\ntaken\n');
+});
+
+test('appends of many writers lose nothing; inotify sees local changes', async () => {
+  const out = await sh(`cd drive; for w in 1 2 3 4 5 6; do
+      (for i in {1..300}; do echo "writer $w line $i of many"; done | while read -r line; do echo "$line" >> appended; done) & done; wait
+    sort appended | uniq | wc -l; wc -l < appended
+    python3 - <<'END'
+import ctypes, os
+libc = ctypes.CDLL(None)
+watch = libc.inotify_init1(0)
+libc.inotify_add_watch(watch, b'.', 0x100 | 0x200 | 0x2)
+open('seen', 'w').write('x'); os.unlink('seen')
+events, seen = os.read(watch, 4096), []
+while events:
+    size = int.from_bytes(events[12:16], 'little')
+    seen.append(hex(int.from_bytes(events[4:8], 'little'))); events = events[16 + size:]
+print(*seen)
+END`);
+  expect(out).toBe('1800\n1800\n0x100 0x2 0x200\n');
+});
+
+test('paths of 4,095 bytes, directories 1,000 deep, 20,000 names in one', async () => {
+  const out = await sh(`cd drive; python3 - <<'END'
+import os
+os.mkdir('deep'); at = 'deep'
+while len(at) + 101 <= 4090: at += '/' + 'x' * 100; os.mkdir(at)
+path = at + '/' + 'y' * (4095 - len(at) - 1)
+open(path, 'w').write('far'); print(len(path), open(path).read())
+os.mkdir('many')
+for i in range(20000): os.close(os.open('many/%d' % i, os.O_CREAT))
+print(len(os.listdir('many')))
+back = os.open('.', os.O_RDONLY)
+for i in range(1000): os.mkdir('d'); os.chdir('d')
+print(os.getcwd().count('/d'))
+os.fchdir(back)
+END
+    rm -rf d many deep; ls -d d many deep 2> /dev/null || echo gone`);
+  expect(out).toBe('4095 far\n20000\n1001\ngone\n');
+});
