@@ -22,11 +22,11 @@ const flushLine = ({ flush, oldestStagedMs }: StatusReport): string => {
 
 const coin = (value: string | null): string => (value === null ? '?' : formatCoin(BigInt(value)));
 
-const describe = (report: StatusReport): string => {
+const describe = (report: StatusReport, { mountPoint }: Target): string => {
   const { durability, nodes, wallet, cost } = report;
   const troubled = nodes.filter(node => node.state === 'silent' || node.state === 'liar');
   return [
-    `${report.volume} on ${report.network}, mounted at ${report.mountPoint} (pid ${report.pid}${report.readOnly ? ', read-only' : ''})`,
+    `${report.volume} on ${report.network}, ${mountPoint === undefined ? `unmounted from ${report.mountPoint}, its daemon still works` : `mounted at ${mountPoint}`} (pid ${report.pid}${report.readOnly ? ', read-only' : ''})`,
     amount('received', durability.received),
     amount('local', durability.local),
     amount('certified', durability.certified),
@@ -70,10 +70,10 @@ export const registerStatus = (program: Command): void => {
       const value = word === undefined ? reports : reports[0];
       print(options.json === true, value, () =>
         reports
-          .map(report =>
+          .map((report, i) =>
             report.mountPoint === null
               ? `${report.volume} on ${report.network}, not mounted`
-              : describe(report as StatusReport),
+              : describe(report as StatusReport, targets[i]!),
           )
           .join('\n\n'),
       );

@@ -6,7 +6,7 @@ import type { BackStatus } from './methods.ts';
 import type { Amount, FlushReport, StatusReport } from './report.ts';
 
 /** A network that does not answer must not make `status` hang. */
-const BACK_TIMEOUT_MS = 3000;
+const BACK_TIMEOUT_MS = 2000;
 
 const UNKNOWN: BackStatus = { epoch: null, nodes: [], balance: null, networkError: '' };
 

@@ -106,9 +106,9 @@ export class Log {
   ): Seq {
     const head = this.#head!;
     const seq = this.#position.seq + 1;
-    const bytes = this.segments.map(head).bytes;
+    const { handle } = this.segments.map(head);
     const record = { seq, ...facts };
-    this.#position = writeRecord(bytes, this.#position, record, scratch, data, room.shape);
+    this.#position = writeRecord(handle, this.#position, record, scratch, data, room.shape);
     head.lastSeq = seq;
     this.#dirty.add(head);
     this.#unsyncedBytes += room.shape.total;
@@ -123,7 +123,7 @@ export class Log {
     if (segment === undefined) return false;
     segment.lastSeq = this.#position.seq;
     this.#position = writeSegmentHeader(
-      this.segments.map(segment).bytes,
+      this.segments.map(segment).handle,
       segment.slot,
       this.#position,
     );

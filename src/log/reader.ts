@@ -12,7 +12,6 @@ import { type LogPosition, type LogRecord, readRecord, readSegmentHeader } from 
 interface OpenSegment {
   slot: number;
   handle: number;
-  fd: number;
   bytes: Buffer;
 }
 
@@ -114,8 +113,14 @@ export class LogReader {
 
   #map(slot: number): OpenSegment {
     if (this.#open?.slot === slot) return this.#open;
+    const path = segmentPath(this.#directory, slot);
+    if (this.#open !== undefined && native.segmentRemap(this.#open.handle, path)) {
+      this.#open = { ...this.#open, slot };
+      return this.#open;
+    }
     this.close();
-    this.#open = { slot, ...native.segmentMap(segmentPath(this.#directory, slot)) };
+    const { handle } = native.segmentMap(path);
+    this.#open = { slot, handle, bytes: native.segmentView(handle) };
     return this.#open;
   }
 }

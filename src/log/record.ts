@@ -80,9 +80,11 @@ const writeU64 = (bytes: Buffer, value: number, at: number): void => {
 const readU64 = (bytes: Buffer, at: number): number =>
   bytes.readUInt32LE(at + 4) * 2 ** 32 + bytes.readUInt32LE(at);
 
-/** Starts a segment behind `previous`; returns the position of its first record. */
+const NOTHING = Buffer.alloc(0);
+
+/** Starts a mapped segment behind `previous`; returns the position of its first record. */
 export const writeSegmentHeader = (
-  segment: Buffer,
+  handle: number,
   slot: number,
   previous: LogPosition,
 ): LogPosition => {
@@ -92,9 +94,7 @@ export const writeSegmentHeader = (
   header.writeUInt32LE(previous.crc, 12);
   writeU64(header, slot, 16);
   writeU64(header, previous.seq + 1, 24);
-  const crc = native.crc32c(header, 8, SEGMENT_HEADER_BYTES, 0);
-  header.writeUInt32LE(crc, 4);
-  header.copy(segment, 0);
+  const crc = native.segmentAppend(handle, 0, header, SEGMENT_HEADER_BYTES, NOTHING, 0);
   return { slot, offset: SEGMENT_HEADER_BYTES, seq: previous.seq, crc };
 };
 
@@ -118,18 +118,19 @@ export const readSegmentHeader = (
 };
 
 /**
- * Writes a record at `at.offset` of its segment. `scratch` holds RECORD_HEADER_BYTES free bytes and
- * then the mutations; `data` may be empty. The checksum goes in last, so a record that was being
- * written when the process died does not verify.
+ * Writes a record at `at.offset` of a mapped segment. `scratch` holds RECORD_HEADER_BYTES free bytes
+ * and then the mutations; `data` may be empty. A record that was being written when the process
+ * died does not verify.
  */
 export const writeRecord = (
-  segment: Buffer,
+  handle: number,
   at: LogPosition,
   facts: RecordFacts,
   scratch: Buffer,
   data: Buffer,
   shape: RecordShape,
 ): LogPosition => {
+  const { slot, offset } = at;
   scratch.writeUInt32LE(RECORD_MAGIC, 0);
   scratch.writeUInt32LE(scratch.length - RECORD_HEADER_BYTES, 8);
   scratch.writeUInt32LE(data.length, 12);
@@ -139,15 +140,9 @@ export const writeRecord = (
   writeU64(scratch, facts.contentBytes, 40);
   scratch.writeUInt32LE(shape.dataOffset, 48);
   scratch.fill(0, 52, RECORD_HEADER_BYTES);
-  segment.writeUInt32LE(0, at.offset);
-  let crc = native.copyCrc32c(segment, at.offset + 8, scratch, 8, scratch.length, at.crc);
-  if (data.length > 0) {
-    const dataAt = at.offset + shape.dataOffset;
-    crc = native.copyCrc32c(segment, dataAt, data, 0, data.length, crc);
-  }
-  segment.writeUInt32LE(crc, at.offset + 4);
-  segment.writeUInt32LE(RECORD_MAGIC, at.offset);
-  return { slot: at.slot, offset: at.offset + shape.total, seq: facts.seq, crc };
+  const dataAt = offset + shape.dataOffset;
+  const crc = native.segmentAppend(handle, offset, scratch, dataAt, data, at.crc);
+  return { slot, offset: offset + shape.total, seq: facts.seq, crc };
 };
 
 /**

@@ -43,7 +43,7 @@ export interface Segment {
   oldestMs: number;
   /** Last record that stands in it or points into or away from it: until that is applied for good, the bytes may be needed. */
   lastSeq: Seq;
-  map: { handle: number; fd: number; bytes: Buffer } | undefined;
+  map: { handle: number; view: Buffer | undefined } | undefined;
 }
 
 interface Spare {
@@ -157,9 +157,12 @@ export class Segments {
     return segment;
   }
 
-  /** The mapped bytes of a segment. */
+  /** The mapping of a segment. */
   map(segment: Segment): NonNullable<Segment['map']> {
-    segment.map ??= native.segmentMap(segmentPath(this.directory, segment.slot));
+    segment.map ??= {
+      handle: native.segmentMap(segmentPath(this.directory, segment.slot)).handle,
+      view: undefined,
+    };
     this.#mapped.add(segment);
     return segment.map;
   }
@@ -167,7 +170,9 @@ export class Segments {
   /** A view of staged bytes; valid until the caller returns to the event loop. */
   bytes(addr: LogAddr, length: number): Buffer {
     const from = offsetOf(addr);
-    return this.map(this.get(slotOf(addr))).bytes.subarray(from, from + length);
+    const map = this.map(this.get(slotOf(addr)));
+    map.view ??= native.segmentView(map.handle);
+    return map.view.subarray(from, from + length);
   }
 
   /** Counts bytes that extents begin (or cease, `bytes` < 0) to point at because of record `seq`. */
@@ -197,6 +202,7 @@ export class Segments {
   free(segment: Segment, wipe: boolean): void {
     this.#unmap(segment);
     this.#used.delete(segment.slot);
+    this.#retryAtMs = 0;
     const path = segmentPath(this.directory, segment.slot);
     if (wipe || this.#spares.length >= this.#reserveCount + this.#ahead) rmSync(path);
     else this.#discard(path, true);
@@ -206,6 +212,7 @@ export class Segments {
   wipeSpares(): void {
     for (const spare of this.#spares) if (spare.stale) rmSync(spare.path);
     this.#spares = this.#spares.filter(spare => !spare.stale);
+    this.#retryAtMs = 0;
     this.#topUpReserve();
     this.fill();
   }

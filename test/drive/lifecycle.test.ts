@@ -1,0 +1,125 @@
+/** How a mount begins and ends: by command, by the system's own tools, by signals, by two at once. */
+import { existsSync, mkdirSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Sandbox, until } from '../support/sandbox.ts';
+
+let sandbox: Sandbox;
+beforeAll(async () => {
+  sandbox = new Sandbox('life');
+  await sandbox.startLocalnet();
+  await sandbox.create('drive');
+});
+afterAll(() => sandbox.close());
+
+/** Waits until the daemon is gone with all that it made. */
+const ended = async (pid: number, mountPoint: string): Promise<void> => {
+  await until('the daemon ends', () => !existsSync(`/proc/${pid}`), 30_000);
+  expect(existsSync(`${sandbox.state('drive')}/control.sock`)).toBe(false);
+  expect(await sandbox.run('grep', [` ${mountPoint} `, '/proc/self/mounts'])).toMatchObject({
+    status: 1,
+  });
+};
+
+describe('the life of a mount', () => {
+  it('umount(8), fusermount3 and signals: the last flush is done, nothing stays behind', async () => {
+    const ways = ['umount DIR', 'fusermount3 -u DIR', 'kill -TERM PID', 'kill -INT PID'];
+    const mountPoint = await sandbox.mount('drive');
+    for (const way of ways) {
+      await sandbox.sh(`echo '${way}' > ${mountPoint}/file`);
+      const before = await sandbox.status('drive');
+      await sandbox.sh(way.replace('DIR', mountPoint).replace('PID', `${before.pid}`));
+      await ended(before.pid, mountPoint);
+      await sandbox.mount('drive');
+      const after = await sandbox.status('drive');
+      expect(after.checkpoint, way).toBe(before.checkpoint + 1);
+      expect(after.durability.received.files + after.durability.local.files, way).toBe(0);
+      expect(await sandbox.sh(`cat ${mountPoint}/file`)).toBe(`${way}\n`);
+    }
+    await sandbox.umount(mountPoint);
+  });
+
+  it('in the foreground, a signal to the command ends it in good order', async () => {
+    const mountPoint = sandbox.path('mnt-drive');
+    const script = `${process.cwd()}/scripts/tuskfs`;
+    const command = sandbox.spawn(script, ['mount', '--foreground', 'drive', mountPoint]);
+    const exit = new Promise(resolve => command.on('exit', (...how) => resolve(how)));
+    await until('it is mounted', async () => {
+      return (await sandbox.run('mountpoint', ['-q', mountPoint])).status === 0;
+    });
+    const { pid } = await sandbox.status('drive');
+    await sandbox.sh(`echo x > ${mountPoint}/foreground`);
+    command.kill('SIGINT');
+    expect(await exit).toEqual([0, null]);
+    await ended(pid, mountPoint);
+  });
+
+  it('a second signal leaves the rest staged', async () => {
+    const mountPoint = await sandbox.mount('drive');
+    const { pid } = await sandbox.status('drive');
+    await sandbox.ok(['localnet', 'node', 'stop', '0', '1', '2', '3', '4']);
+    await sandbox.sh(`head -c 1000000 /dev/urandom > kept; cp kept ${mountPoint}/kept`);
+    process.kill(pid, 'SIGTERM');
+    await until('it is unmounted', async () => {
+      return (await sandbox.run('mountpoint', ['-q', mountPoint])).status !== 0;
+    });
+    process.kill(pid, 'SIGTERM');
+    await ended(pid, mountPoint);
+    await sandbox.ok(['localnet', 'node', 'start', '0', '1', '2', '3', '4']);
+    await sandbox.mount('drive');
+    await sandbox.sh(`cmp kept ${mountPoint}/kept`);
+    expect(await sandbox.sync('drive')).toMatchObject({ pending: '', pendingBytes: 0 });
+    await sandbox.umount(mountPoint);
+  });
+
+  it('lazily: what is written until the last file closes is flushed, then the daemon ends', async () => {
+    const mountPoint = await sandbox.mount('drive');
+    const { pid } = await sandbox.status('drive');
+    const holder = sandbox.spawn('bash', [
+      '-c',
+      `exec 3> ${mountPoint}/late; echo one >&3; touch open; while [ ! -e go ]; do sleep 0.05; done; echo two >&3`,
+    ]);
+    await until('the file is open', () => existsSync(sandbox.path('open')));
+    const lazily = await sandbox.tuskfs(['umount', '--lazy', mountPoint]);
+    expect(lazily).toMatchObject({ status: 0 });
+    expect(lazily.stderr).toMatch(/unmounted.*still have files open.*sent when they close/);
+    const soon = await sandbox.tuskfs(['mount', 'drive', mountPoint]);
+    expect(soon.stderr).toMatch(/files open there/);
+    expect(soon.status).toBe(5);
+    const closed = new Promise(resolve => holder.on('exit', resolve));
+    await sandbox.sh('touch go');
+    await closed;
+    await ended(pid, mountPoint);
+    await sandbox.mount('drive');
+    const { durability } = await sandbox.status('drive');
+    expect(durability.received.files + durability.local.files).toBe(0);
+    expect(await sandbox.sh(`cat ${mountPoint}/late`)).toBe('one\ntwo\n');
+    await sandbox.umount(mountPoint);
+  });
+
+  it('two mounts at the same moment: one wins, the other is told', async () => {
+    const places = [sandbox.path('left'), sandbox.path('right')];
+    for (const place of places) mkdirSync(place);
+    const both = await Promise.all(places.map(place => sandbox.tuskfs(['mount', 'drive', place])));
+    expect(both.map(({ status }) => status).sort()).toEqual([0, 1]);
+    const loser = both.find(({ status }) => status === 1)!;
+    expect(loser.stderr).toMatch(/mounted already/);
+    expect(loser.stderr).not.toMatch(/^\s+at /m);
+    await sandbox.ok(['umount', 'drive']);
+  });
+
+  it('status answers within 3 s when the network does not', async () => {
+    const mountPoint = await sandbox.mount('drive');
+    const { pid } = await sandbox.localnet();
+    process.kill(pid, 'SIGSTOP');
+    try {
+      const start = performance.now();
+      const status = await sandbox.status('drive');
+      expect(performance.now() - start).toBeLessThan(3500);
+      expect(status.networkError).not.toBe('');
+      expect(status.epoch).toBe(null);
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    await sandbox.umount(mountPoint);
+  });
+});
