@@ -12,7 +12,7 @@ import { type Random, seededRandom } from '../../src/base/random.ts';
 import { setPrices } from '../../src/localnet/control.ts';
 import { expectPaidOnce, expectSaltsDiffer } from '../support/accounts.ts';
 import { notedSteps } from '../support/notes.ts';
-import { Sandbox } from '../support/sandbox.ts';
+import { Sandbox, until } from '../support/sandbox.ts';
 
 const KILLS = 20;
 const seed = Number(process.env.TUSK_SEED ?? Date.now() % 100_000);
@@ -84,12 +84,12 @@ const liveAndDie = async (mountPoint: string, notes: string, random: Random, syn
     program('writer.ts'),
     ...[mountPoint, notes, '1000000', `${seed}`, `${PAUSE_MS}`],
   ]);
-  const ended = new Promise<void>(resolve => writer.once('exit', () => resolve()));
   const synced = sync ? sandbox.tuskfs(['sync', 'drive']) : undefined;
   if (sync) await journalled(random.below(11), 6000);
   await sleep(sync ? random.below(200) : 200 + random.below(1300));
   await sandbox.kill(pid);
-  await Promise.all([ended, synced]);
+  await until('the writer has met the end of the drive', () => writer.exitCode !== null);
+  await synced;
 };
 
 describe('the daemon killed at random moments', () => {

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { StatusReport } from '../../src/daemon/report.ts';
+import { setPrices } from '../../src/localnet/control.ts';
 import { startTicksOf } from '../../src/localnet/process.ts';
 import { expectPaidOnce } from '../support/accounts.ts';
 import { Sandbox, until } from '../support/sandbox.ts';
@@ -80,8 +81,9 @@ describe('a vote on prices', () => {
     const factors = [1, 1.1, 1.03, 1.1, 1, 1.07];
     let votes = 0;
     const voting = setInterval(() => {
-      vote(factors[votes++ % factors.length]!).catch(() => undefined);
-    }, 300);
+      const price = BigInt(Math.round(PRICE * factors[votes++ % factors.length]!));
+      setPrices(sandbox.rpcUrl, price, price / 5n).catch(() => undefined);
+    }, 100);
     try {
       for (let i = 0; i < 5; i++) {
         await write(mountPoint);
