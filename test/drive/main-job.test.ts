@@ -38,11 +38,12 @@ describe('the main job', () => {
     let mountPoint = await sandbox.mount('job');
     await sandbox.sh(`cp -a source ${mountPoint}/copy`);
     const report = await sandbox.sync('job');
-    expect(report).toMatchObject({ pending: '', pendingBytes: 0, checkpoint: 1 });
+    expect(report).toMatchObject({ pending: '', pendingBytes: 0 });
+    expect(report.checkpoint).toBeGreaterThan(0);
     expect(BigInt(report.wal)).toBeGreaterThan(0n);
 
     const again = await sandbox.sync('job');
-    expect(again.checkpoint, 'nothing changed, so nothing is paid again').toBe(1);
+    expect(again.checkpoint, 'nothing changed, so nothing is paid again').toBe(report.checkpoint);
     expect(again.wal).toBe(report.wal);
 
     const status = await sandbox.status('job');
@@ -67,7 +68,7 @@ describe('the main job', () => {
     const { checkpoint, cost } = await sandbox.status('job');
     await sandbox.umount(mountPoint);
     expect([checkpoint, cost.wal], 'reading changes nothing, so nothing is paid').toEqual([
-      1,
+      report.checkpoint,
       report.wal,
     ]);
     await sandbox.ok(['localnet', 'node', 'start', '0', '3', '7', '12']);
