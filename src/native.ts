@@ -210,22 +210,30 @@ export interface LogFace {
   /** Creates a segment with every block allocated but not written: what a sudden need for space gets, in microseconds. ENOSPC throws and leaves no file behind. */
   segmentAllocate(path: string, bytes: number): void;
   /** Maps a prepared segment shared and writable. The mapping lives until `segmentUnmap`. */
-  segmentMap(path: string): { handle: number; fd: number; bytes: Buffer };
+  segmentMap(path: string): { handle: number; fd: number; bytes: number };
+  /** The mapped bytes, to be asked for once a mapping; V8 counts them as memory, so writing does without. */
+  segmentView(handle: number): Buffer;
+  /** Shows another file in the place of a mapped one, its view included; false if the sizes differ. */
+  segmentRemap(handle: number, path: string): boolean;
+  /**
+   * Writes `head` (4 bytes of magic, 4 for the checksum, the rest) at `at` and `data` at `dataAt` of
+   * a mapped segment; returns the crc32c of what stands behind the checksum, continuing from
+   * `seed`. The magic goes in last.
+   */
+  segmentAppend(
+    handle: number,
+    at: number,
+    head: Uint8Array,
+    dataAt: number,
+    data: Uint8Array,
+    seed: number,
+  ): number;
   /** Unmaps and closes; the caller guarantees that no view is used afterwards. */
   segmentUnmap(handle: number): void;
-  /** fdatasync of the segment's file, on the pool. */
+  /** fdatasync of the segment's file, on a thread of its own. */
   segmentSync(handle: number): Promise<void>;
   /** crc32c (Castagnoli) of `data[from, to)`, continuing from `seed`. */
   crc32c(data: Uint8Array, from: number, to: number, seed: number): number;
-  /** Copies and returns the crc32c of what was copied, continuing from `seed`. */
-  copyCrc32c(
-    target: Uint8Array,
-    targetAt: number,
-    source: Uint8Array,
-    from: number,
-    to: number,
-    seed: number,
-  ): number;
   /** fallocate(PUNCH_HOLE | KEEP_SIZE). */
   punchHole(fd: number, offset: number, length: number): void;
   /** Next data (or hole) at or after `offset`; −1 if none (lseek SEEK_DATA, SEEK_HOLE). */

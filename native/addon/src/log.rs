@@ -11,7 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -23,12 +23,16 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 /// Zeros are written, and bytes copied, in steps of this size.
 const STEP: usize = 256 * 1024;
+/// Data of at least this size goes into a segment by a system call.
+const WRITE_FROM: usize = 64 * 1024;
 
 /// A segment that is mapped now.
 struct Mapped {
     file: Arc<File>,
     at: usize,
     bytes: usize,
+    /// A buffer of JavaScript shows the range: it is given back when that is collected.
+    viewed: bool,
 }
 
 fn mapped() -> &'static Mutex<HashMap<u32, Mapped>> {
@@ -137,26 +141,32 @@ fn sync_parent(path: &str) -> Result<()> {
 
 /// What `segmentMap` returns.
 #[napi(object)]
-pub struct SegmentMapping<'env> {
+pub struct SegmentMapping {
     pub handle: u32,
     pub fd: i32,
-    pub bytes: BufferSlice<'env>,
+    pub bytes: u32,
 }
 
-/// Maps a segment shared and writable; a file with unallocated blocks is refused.
-#[napi]
-pub fn segment_map<'env>(env: &'env Env, path: String) -> Result<SegmentMapping<'env>> {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    let file = open(&path, false)?;
+/// Opens a segment for mapping; a file with unallocated blocks is refused.
+fn open_whole(path: &str) -> Result<(File, usize)> {
+    let file = open(path, false)?;
     let facts = file
         .metadata()
-        .map_err(|error| failed("reading the size", &path, errno_of(&error)))?;
+        .map_err(|error| failed("reading the size", path, errno_of(&error)))?;
     let bytes = facts.len() as usize;
     if bytes == 0 || facts.blocks() * 512 < facts.len() {
         return Err(Error::from_reason(format!(
             "EIO: {path} has unallocated blocks and cannot be mapped safely"
         )));
     }
+    Ok((file, bytes))
+}
+
+/// Maps a segment shared and writable; a file with unallocated blocks is refused.
+#[napi]
+pub fn segment_map(path: String) -> Result<SegmentMapping> {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let (file, bytes) = open_whole(&path)?;
     // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
     let at = unsafe {
         mmap(
@@ -171,52 +181,148 @@ pub fn segment_map<'env>(env: &'env Env, path: String) -> Result<SegmentMapping<
     .map_err(|errno| failed("mapping", &path, errno))?;
     let handle = NEXT.fetch_add(1, Ordering::Relaxed);
     let fd = file.as_raw_fd();
-    lock().insert(
+    let segment = Mapped {
+        file: Arc::new(file),
+        at: at as usize,
+        bytes,
+        viewed: false,
+    };
+    lock().insert(handle, segment);
+    Ok(SegmentMapping {
         handle,
-        Mapped {
-            file: Arc::new(file),
-            at: at as usize,
-            bytes,
-        },
-    );
+        fd,
+        bytes: bytes as u32,
+    })
+}
+
+/// The mapped bytes as a buffer; to be asked for once. JavaScript counts it as memory of its own,
+/// which starts a collection now and then: writing does without.
+#[napi]
+pub fn segment_view<'env>(env: &'env Env, handle: u32) -> Result<BufferSlice<'env>> {
+    let (at, bytes) = {
+        let mut segments = lock();
+        let segment = segments.get_mut(&handle).ok_or_else(not_mapped)?;
+        if std::mem::replace(&mut segment.viewed, true) {
+            return Err(Error::from_reason("the segment has a view already"));
+        }
+        (segment.at, segment.bytes)
+    };
     // SAFETY: the range stays mapped (file or zeros) until the finalizer, which runs once, after
     // the buffer that showed it is gone.
-    let view = unsafe {
+    unsafe {
         BufferSlice::from_external(
             env,
-            at.cast::<u8>(),
+            at as *mut u8,
             bytes,
-            (handle, at as usize, bytes),
+            (handle, at, bytes),
             |_, (handle, at, bytes)| {
                 lock().remove(&handle);
                 let _ = munmap(at as *mut c_void, bytes);
             },
         )
-    }?;
-    Ok(SegmentMapping {
-        handle,
-        fd,
-        bytes: view,
-    })
+    }
 }
 
-/// Closes the file and puts zero pages in its place.
+/// Shows another segment file in the place of one that is mapped, its view included: a reader
+/// that goes from file to file needs one range of addresses. False if the sizes differ.
+#[napi]
+pub fn segment_remap(handle: u32, path: String) -> Result<bool> {
+    let (file, bytes) = open_whole(&path)?;
+    let at = {
+        let segments = lock();
+        let segment = segments.get(&handle).ok_or_else(not_mapped)?;
+        if segment.bytes != bytes {
+            return Ok(false);
+        }
+        segment.at
+    };
+    // SAFETY: the range belongs to this mapping, whose one owner is the caller; MAP_FIXED swaps
+    // its pages. The lock is not held: dropping the old pages takes a while.
+    unsafe {
+        mmap(
+            at as *mut c_void,
+            bytes,
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::SHARED | MapFlags::FIXED,
+            &file,
+            0,
+        )
+    }
+    .map_err(|errno| failed("mapping", &path, errno))?;
+    if let Some(segment) = lock().get_mut(&handle) {
+        segment.file = Arc::new(file);
+    }
+    Ok(true)
+}
+
+fn not_mapped() -> Error {
+    Error::from_reason("EIO: the segment is not mapped")
+}
+
+/// Writes a record at `at` of a mapped segment: `head`, which starts with 4 bytes of magic and 4
+/// for the checksum, then `data` at `data_at`. Returns the crc32c of everything behind the
+/// checksum, continuing from `seed`. The magic goes in last: a record that was being written when
+/// the process died shows none.
+#[napi]
+pub fn segment_append(
+    handle: u32,
+    at: u32,
+    head: &[u8],
+    data_at: u32,
+    data: &[u8],
+    seed: u32,
+) -> Result<u32> {
+    let (file, start, bytes) = {
+        let segments = lock();
+        let segment = segments.get(&handle).ok_or_else(not_mapped)?;
+        (Arc::clone(&segment.file), segment.at, segment.bytes)
+    };
+    let (at, data_at) = (at as usize, data_at as usize);
+    let head_end = at + head.len();
+    let end = data_at.max(head_end) + data.len();
+    if head.len() < 8 || end > bytes || (data_at < head_end && !data.is_empty()) {
+        return Err(Error::from_reason(format!(
+            "a record [{at}, {end}) in {bytes} bytes"
+        )));
+    }
+    // SAFETY: the range is mapped and writable until its one owner, the caller, unmaps it.
+    let target = unsafe { std::slice::from_raw_parts_mut(start as *mut u8, bytes) };
+    target[at..at + 4].fill(0);
+    compiler_fence(Ordering::SeqCst);
+    let mut crc = crc32c::crc32c_append(seed, &head[8..]);
+    target[at + 8..head_end].copy_from_slice(&head[8..]);
+    for (i, part) in data.chunks(STEP).enumerate() {
+        let from = data_at + i * STEP;
+        crc = crc32c::crc32c_append(crc, part);
+        // A system call costs less than the page faults of a large copy.
+        if part.len() < WRITE_FROM || file.write_all_at(part, from as u64).is_err() {
+            target[from..from + part.len()].copy_from_slice(part);
+        }
+    }
+    target[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+    compiler_fence(Ordering::SeqCst);
+    target[at..at + 4].copy_from_slice(&head[..4]);
+    Ok(crc)
+}
+
+/// Closes the file and gives the range back, or puts zero pages in its place while a view shows it.
 #[napi]
 pub fn segment_unmap(handle: u32) -> Result<()> {
     let Some(segment) = lock().remove(&handle) else {
         return Ok(());
     };
-    // SAFETY: the range belongs to this mapping until its buffer is collected; MAP_FIXED swaps its pages.
+    let at = segment.at as *mut c_void;
+    // SAFETY: the range belongs to this mapping alone, or, if there is a view, until that is
+    // collected; MAP_FIXED swaps its pages.
     unsafe {
-        mmap_anonymous(
-            segment.at as *mut c_void,
-            segment.bytes,
-            ProtFlags::READ,
-            MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
-        )
+        if segment.viewed {
+            let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+            mmap_anonymous(at, segment.bytes, ProtFlags::READ, flags).map(|_| ())
+        } else {
+            munmap(at, segment.bytes)
+        }
     }
-    .map_err(|errno| failed("unmapping", "a segment", errno))?;
-    Ok(())
+    .map_err(|errno| failed("unmapping", "a segment", errno))
 }
 
 type Sync = Box<dyn FnOnce() + Send>;
@@ -246,11 +352,9 @@ pub fn segment_sync<'env>(env: &'env Env, handle: u32) -> Result<Object<'env>> {
     let file = lock().get(&handle).map(|segment| segment.file.clone());
     let (deferred, promise) = env.create_deferred()?;
     let sync: Sync = Box::new(move || {
-        let done = file
-            .ok_or_else(|| Error::from_reason("EIO: the segment is not mapped"))
-            .and_then(|file| {
-                fdatasync(&*file).map_err(|errno| failed("fdatasync", "a segment", errno))
-            });
+        let done = file.ok_or_else(not_mapped).and_then(|file| {
+            fdatasync(&*file).map_err(|errno| failed("fdatasync", "a segment", errno))
+        });
         match done {
             Ok(()) => deferred.resolve(|_| Ok(())),
             Err(error) => deferred.reject(error),
@@ -271,30 +375,6 @@ fn slice(data: &[u8], from: u32, to: u32) -> Result<&[u8]> {
 #[napi(js_name = "crc32c")]
 pub fn crc32c(data: &[u8], from: u32, to: u32, seed: u32) -> Result<u32> {
     Ok(crc32c::crc32c_append(seed, slice(data, from, to)?))
-}
-
-/// Copies `source[from, to)` to `target` at `target_at`; the crc32c of those bytes continuing from `seed`.
-#[napi(js_name = "copyCrc32c")]
-pub fn copy_crc32c(
-    mut target: BufferSlice,
-    target_at: u32,
-    source: &[u8],
-    from: u32,
-    to: u32,
-    seed: u32,
-) -> Result<u32> {
-    let source = slice(source, from, to)?;
-    let room = target.len();
-    let target = target
-        .as_mut()
-        .get_mut(target_at as usize..target_at as usize + source.len())
-        .ok_or_else(|| Error::from_reason(format!("{target_at} + {} of {room}", source.len())))?;
-    let mut crc = seed;
-    for (into, bytes) in target.chunks_mut(STEP).zip(source.chunks(STEP)) {
-        crc = crc32c::crc32c_append(crc, bytes);
-        into.copy_from_slice(bytes);
-    }
-    Ok(crc)
 }
 
 /// A file descriptor owned by JavaScript, borrowed for one call.
