@@ -12,7 +12,7 @@ import { Served } from '../support/served.ts';
 
 const FSX_OPERATIONS = 100_000;
 /** No suite takes longer, unless the mount hangs. */
-const SUITE_TIMEOUT_MS = 300_000;
+const SUITE_TIMEOUT_MS = 600_000;
 
 const mountHelper = fileURLToPath(new URL('../../scripts/mount.tuskfs', import.meta.url));
 const settings = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
