@@ -58,6 +58,8 @@ const [name = '', seed = '1'] = process.argv.slice(2);
 const suite = suites[name];
 if (suite === undefined) throw new Error(`there is no suite ${name}`);
 const served = new Served(name);
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => void served.remove().finally(() => process.exit(1)));
 try {
   await served.start();
   process.exitCode = await suite(served, seed);

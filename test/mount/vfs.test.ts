@@ -227,3 +227,23 @@ END
     rm -rf d many deep; ls -d d many deep 2> /dev/null || echo gone`);
   expect(out).toBe('4095 far\n20000\n1001\ngone\n');
 });
+
+test('S-34, S-38: what is refused, and read-only for a while', async () => {
+  const out = await sh(`cd drive; echo x > plain; echo y > other
+    python3 - <<'END'
+import errno, fcntl
+with open('plain', 'r+') as a, open('other') as b:
+    try: fcntl.ioctl(a, 0x40049409, b.fileno())
+    except OSError as e: print(errno.errorcode[e.errno])
+END
+    for how in --collapse-range --insert-range; do
+      fallocate $how -o 0 -l 4096 plain 2>&1 | sed 's/.*: //' || true; done
+    chattr +i plain 2> /dev/null || echo no attributes
+    export LIBMOUNT_FORCE_MOUNT2=always
+    exec 3>> plain; mount -i -o remount,ro . 2> /dev/null || echo busy; exec 3>&-
+    mount -i -o remount,ro .; rm plain 2>&1 || mount -i -o remount,rw .; cat plain; rm plain other`);
+  const refused = 'Operation not supported\n';
+  expect(out).toBe(
+    `ENOTSUP\n${refused}${refused}no attributes\nbusy\nrm: cannot remove 'plain': Read-only file system\nx\n`,
+  );
+});
