@@ -21,20 +21,29 @@ export interface Outcome {
 
 const top = fileURLToPath(new URL('..', import.meta.url));
 
+/** A step that takes longer hangs; it is ended with everything it started. */
+const STEP_LIMIT_MS = 20 * 60_000;
+
 const runCommand = (step: Step): Promise<{ status: number; output: string }> =>
   new Promise(resolve => {
     const child = spawn(step.command[0]!, step.command.slice(1), {
       cwd: step.cwd === undefined ? top : `${top}/${step.cwd}`,
       env: { ...process.env, ...step.env },
       stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
     });
     const chunks: Buffer[] = [];
+    const limit = setTimeout(() => {
+      chunks.push(Buffer.from(`\nended: not done within ${STEP_LIMIT_MS / 60_000} minutes\n`));
+      process.kill(-child.pid!, 'SIGKILL');
+    }, STEP_LIMIT_MS);
     child.stdout.on('data', chunk => chunks.push(chunk));
     child.stderr.on('data', chunk => chunks.push(chunk));
     child.on('error', error => resolve({ status: 127, output: error.message }));
-    child.on('close', status =>
-      resolve({ status: status ?? 1, output: Buffer.concat(chunks).toString('utf8') }),
-    );
+    child.on('close', status => {
+      clearTimeout(limit);
+      resolve({ status: status ?? 1, output: Buffer.concat(chunks).toString('utf8') });
+    });
   });
 
 const sum = (text: string, pattern: RegExp): number =>
