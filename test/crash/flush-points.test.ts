@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { StatusReport } from '../../src/daemon/report.ts';
 import { startTicksOf } from '../../src/localnet/process.ts';
-import { expectPaidOnce, expectSaltsDiffer } from '../support/accounts.ts';
+import { accountsOf, expectPaidOnce, expectSaltsDiffer } from '../support/accounts.ts';
 import { Sandbox, until } from '../support/sandbox.ts';
 
 const POINTS = [
@@ -35,7 +35,7 @@ beforeAll(async () => {
   await sandbox.startLocalnet();
   await sandbox.create('drive');
   const mountPoint = await sandbox.mount('drive');
-  start = await sandbox.status('drive');
+  start = await accountsOf(sandbox, 'drive');
   await sandbox.umount(mountPoint);
 });
 afterAll(() => sandbox.close());

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Random, seededRandom } from '../../src/base/random.ts';
 import { setPrices } from '../../src/localnet/control.ts';
-import { expectPaidOnce, expectSaltsDiffer } from '../support/accounts.ts';
+import { accountsOf, expectPaidOnce, expectSaltsDiffer } from '../support/accounts.ts';
 import { notedSteps } from '../support/notes.ts';
 import { Sandbox, until } from '../support/sandbox.ts';
 
@@ -89,6 +89,7 @@ const liveAndDie = async (mountPoint: string, notes: string, random: Random, syn
   await sleep(sync ? random.below(200) : 200 + random.below(1300));
   await sandbox.kill(pid);
   await until('the writer has met the end of the drive', () => writer.exitCode !== null);
+  expect(writer.exitCode, 'somebody else unmounted the drive').not.toBe(3);
   await synced;
 };
 
@@ -98,7 +99,7 @@ describe('the daemon killed at random moments', () => {
     const random = seededRandom(seed);
     const notes = sandbox.path('notes');
     let mountPoint = await sandbox.mount('drive');
-    const start = await sandbox.status('drive');
+    const start = await accountsOf(sandbox, 'drive');
     const votes = seededRandom(seed + 1);
     voting = setInterval(() => vote(votes), 100);
     for (let kill = 0; kill < KILLS; kill++) {

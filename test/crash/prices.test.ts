@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { StatusReport } from '../../src/daemon/report.ts';
 import { setPrices } from '../../src/localnet/control.ts';
 import { startTicksOf } from '../../src/localnet/process.ts';
-import { expectPaidOnce } from '../support/accounts.ts';
+import { accountsOf, expectPaidOnce } from '../support/accounts.ts';
 import { Sandbox, until } from '../support/sandbox.ts';
 
 /** FROST a unit of storage and epoch; writing costs a fifth. */
@@ -32,7 +32,7 @@ beforeAll(async () => {
     ...['--epochs', `${EPOCHS}`, '--max-pack-cost', limit],
   ]);
   const mountPoint = await sandbox.mount('drive');
-  start = await sandbox.status('drive');
+  start = await accountsOf(sandbox, 'drive');
   await sandbox.umount(mountPoint);
 });
 afterAll(() => sandbox.close());

@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import type { StatusReport } from '../../src/daemon/report.ts';
-import type { Sandbox } from './sandbox.ts';
+import { type Sandbox, until } from './sandbox.ts';
 
 const saltsPath = fileURLToPath(new URL('./pack-salts.ts', import.meta.url));
 
@@ -13,6 +13,16 @@ interface LedgerBlob {
   certifiedEpoch: number | null;
 }
 
+/** Status of a mounted volume once its daemon knows what the wallet holds. */
+export const accountsOf = async (sandbox: Sandbox, volume: string): Promise<StatusReport> => {
+  let found = await sandbox.status(volume);
+  await until('the balance is known', async () => {
+    if (found.wallet.wal === null) found = await sandbox.status(volume);
+    return found.wallet.wal !== null;
+  });
+  return found;
+};
+
 /** Blobs that an address owns. */
 export const blobsOf = async (sandbox: Sandbox, owner: string): Promise<LedgerBlob[]> => {
   const answer = await fetch(`${sandbox.rpcUrl}/localnet/blobs`);
@@ -21,7 +31,7 @@ export const blobsOf = async (sandbox: Sandbox, owner: string): Promise<LedgerBl
 };
 
 /**
- * Everything a mounted volume has paid since `start` (its first status) is in its books once, for
+ * Everything a mounted volume has paid since `start` (its first accounts) is in its books once, for
  * blobs that differ and are all certified. Returns their IDs.
  */
 export const expectPaidOnce = async (
@@ -29,7 +39,7 @@ export const expectPaidOnce = async (
   volume: string,
   start: StatusReport,
 ): Promise<string[]> => {
-  const { wallet, cost } = await sandbox.status(volume);
+  const { wallet, cost } = await accountsOf(sandbox, volume);
   expect(BigInt(start.wallet.wal!) - BigInt(wallet.wal!), 'WAL').toBe(BigInt(cost.wal));
   expect(BigInt(start.wallet.sui!) - BigInt(wallet.sui!), 'SUI').toBe(BigInt(cost.sui));
   const blobs = await blobsOf(sandbox, wallet.address);

@@ -1,7 +1,7 @@
 /**
  * A program that uses the drive: takes the steps of a history from where it stopped, and notes each
  * (in a file outside the drive) once its last call has returned. Ends by itself when the drive goes
- * away. Arguments: directory on the drive, note file, number of the step to stop before, seed,
+ * away; with exit code 3 if it was unmounted rather than left without its daemon. Arguments: directory on the drive, note file, number of the step to stop before, seed,
  * milliseconds between steps.
  */
 import {
@@ -14,6 +14,7 @@ import {
   openSync,
   renameSync,
   rmSync,
+  statSync,
   writeSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -48,10 +49,13 @@ const take = (i: number, step: Step, sizeBefore: number): void => {
   } else write(path, step.kind === 'append' ? sizeBefore : 0, content, step);
 };
 
+const deviceOf = (): number => statSync(directory!).dev;
+const device = deviceOf();
 const sizes = new Map<string, number>();
 const first = notedSteps(notes!);
 for (const [path, { size }] of treeAfter(seed, first)) sizes.set(path, size);
 for (let i = first; i < Number(end); i++) {
+  if (deviceOf() !== device) process.exit(3);
   const step = stepOf(seed, i);
   const before = sizes.get(step.path) ?? 0;
   take(i, step, before);
