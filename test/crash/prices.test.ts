@@ -2,10 +2,10 @@
  * Prices change at once, in the middle of an epoch: between a quote and the execution of what was
  * signed on it no flush may fail for a vote of a tenth, none may cost more than its limit.
  */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { StatusReport } from '../../src/daemon/report.ts';
+import { wholeLines } from '../../src/flush/journal.ts';
 import { setPrices } from '../../src/localnet/control.ts';
 import { startTicksOf } from '../../src/localnet/process.ts';
 import { accountsOf, expectPaidOnce } from '../support/accounts.ts';
@@ -45,13 +45,13 @@ const write = (mountPoint: string): Promise<string> =>
   sandbox.sh(`head -c 10000 /dev/urandom > ${mountPoint}/file${files++}`);
 
 /** Cost of each registration so far, in FROST, oldest first. */
-const registrations = (): number[] =>
-  readFileSync(join(sandbox.state('drive'), 'journal', 'spent.jsonl'), 'utf8')
-    .trim()
-    .split('\n')
+const registrations = (): number[] => {
+  const path = join(sandbox.state('drive'), 'journal', 'spent.jsonl');
+  return wholeLines(path)
     .map(line => JSON.parse(line) as { wal: string; encodedBytes: number })
     .filter(({ encodedBytes }) => encodedBytes > 0)
     .map(({ wal }) => Number(wal));
+};
 
 /** Transactions of the volume's wallet that were executed and failed. */
 const failures = async (): Promise<number> => {
