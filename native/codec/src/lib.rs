@@ -8,6 +8,8 @@ pub mod cut;
 pub mod decode;
 pub mod encode;
 mod error;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 pub mod merkle;
 pub mod metadata;
 pub mod pieces;

@@ -1,10 +1,13 @@
 //! Walrus' Merkle trees: BLAKE2b-256, leaves prefixed with 0, inner nodes with 1, and 32 zero
 //! bytes in place of an empty subtree (the sibling of the last node of an odd level).
 //!
-//! Hashing dominates the encoding of a blob, so whole levels of many trees are hashed at once,
-//! several to a vector register.
+//! Hashing dominates the encoding of a blob, so whole levels of many trees are hashed at once:
+//! eight to a vector where the processor has AVX-512, else as many as `blake2b_simd` makes of it.
 
 use blake2b_simd::{Params, many};
+
+#[cfg(target_arch = "x86_64")]
+use crate::lanes::Lanes;
 
 /// A hash, or zeros for an empty subtree.
 pub type Node = [u8; 32];
@@ -32,6 +35,14 @@ fn node(hash: &blake2b_simd::Hash) -> Node {
 
 /// Hashes consecutive records of `pitch` bytes, prefix included.
 pub(crate) fn hash_records(records: &[u8], pitch: usize) -> Vec<Node> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(lanes) = Lanes::available() {
+        return lanes.hash_records(records, pitch);
+    }
+    hash_records_portably(records, pitch)
+}
+
+fn hash_records_portably(records: &[u8], pitch: usize) -> Vec<Node> {
     let params = params();
     let mut jobs: Vec<_> = records
         .chunks_exact(pitch)
@@ -106,6 +117,25 @@ mod tests {
                     at /= 2;
                 }
                 assert_eq!(node, root, "leaf {index} of {count}");
+            }
+        }
+    }
+
+    /// On a processor without AVX-512 both ways are the same.
+    #[test]
+    fn records_hash_alike_on_every_processor() {
+        let bytes: Vec<u8> = (0..7000_usize).map(|i| ((i * i) >> 3) as u8).collect();
+        for pitch in (1..=140).chain([255, 256, 257, 384, 385]) {
+            for count in [0, 1, 7, 8, 9, 17] {
+                let records = &bytes[..pitch * count];
+                let expected: Vec<_> = records.chunks_exact(pitch).map(hash).collect();
+                let portable = hash_records_portably(records, pitch);
+                assert_eq!(portable, expected, "{count} of {pitch} bytes");
+                assert_eq!(
+                    hash_records(records, pitch),
+                    expected,
+                    "{count} of {pitch} bytes"
+                );
             }
         }
     }
