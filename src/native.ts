@@ -217,8 +217,8 @@ export interface LogFace {
   segmentRemap(handle: number, path: string): boolean;
   /**
    * Writes `head` (4 bytes of magic, 4 for the checksum, the rest) at `at` and `data` at `dataAt` of
-   * a mapped segment; returns the crc32c of what stands behind the checksum, continuing from
-   * `seed`. The magic goes in last.
+   * a mapped segment. The checksum, put into `head` and returned, is the crc32c of what stands
+   * behind it, continuing from `seed`.
    */
   segmentAppend(
     handle: number,

@@ -1,6 +1,6 @@
 /**
- * The local log on the front thread. `append` copies a record into a mapped segment: no system
- * call, and the death of this process loses nothing that was appended. `sync` is one fdatasync
+ * The local log on the front thread. `append` writes a record into the page cache of a
+ * segment: the death of this process loses nothing that was appended. `sync` is one fdatasync
  * shared by all who wait; by itself the log syncs at most 1 s after an append.
  */
 import { messageOf, TuskError } from '../base/errors.ts';
