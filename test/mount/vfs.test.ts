@@ -1,83 +1,44 @@
 /** Unmodified programs on a mounted vfs over the real index, judged against the same on the local disk. */
-import { type ChildProcess, execFile, fork } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { compareTrees } from '../../scripts/compare-tree.ts';
+import { Served } from '../support/served.ts';
 
-const work = mkdtempSync(join(tmpdir(), 'tuskfs-mount-'));
-const [state, drive, source] = ['state', 'drive', 'source'].map(name => join(work, name)) as [
-  string,
-  string,
-  string,
-];
-let server: ChildProcess;
-
-/** Runs a script in `work`; its output. A wedged mount must not hang the test: 60 s. */
-const sh = (script: string): Promise<string> =>
-  new Promise((resolve, reject) => {
-    const options = {
-      cwd: work,
-      timeout: 60_000,
-      killSignal: 'SIGKILL',
-      maxBuffer: 1 << 24,
-    } as const;
-    execFile('bash', ['-euo', 'pipefail', '-c', script], options, (error, stdout, stderr) => {
-      if (error === null) resolve(stdout);
-      else reject(new Error(`${script}\n${stdout}${stderr}${error.message}`));
-    });
-  });
-
-const serve = async (): Promise<void> => {
-  server = fork(new URL('../support/serve-vfs.ts', import.meta.url), [state, drive], {
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-  });
-  const [message] = await Promise.race([once(server, 'message'), once(server, 'exit')]);
-  expect(message).toBe('mounted');
-};
-
-const stop = async (): Promise<void> => {
-  const exit = once(server, 'exit');
-  await sh(`umount ${drive}`);
-  expect((await exit)[0]).toBe(0);
-};
+const served = new Served('mount');
+const { drive } = served;
+const source = join(served.work, 'source');
+const sh = (script: string): Promise<string> => served.sh(script);
 
 beforeAll(async () => {
-  for (const path of [state, drive, source]) mkdirSync(path);
+  mkdirSync(source);
   await sh(`
     cp -a ${process.cwd()}/node_modules/zod source/zod
     head -c 9000000 /dev/urandom > source/noise
     cd source; echo one > a; ln a b; ln -s a c; ln -s nowhere dangling; mkfifo fifo; mknod null c 1 3
-    mkdir -p deep/$(printf 'd%.0s' {1..255})/x empty; chmod 2775 empty; chown 12:34 empty
+    mkdir -p deep/$(printf 'd%.0s' {1..255})/x empty; chmod 2775 empty; chown 12:34 empty; setfacl -m u:7:r noise; setfacl -d -m u:12:rx empty
     setfattr -n user.note -v kept a; chmod 4751 a; truncate -s 30M hole; printf end >> hole
     touch -h -d '1960-01-01 00:00:00.123456789' c; touch -d '2100-12-31 23:59:59.999999999' noise
     printf x > $'\\xff\\xfe no UTF-8'`);
-  await serve();
+  await served.start();
 });
-afterAll(async () => {
-  await sh(`umount -l ${drive}`).catch(() => server.kill('SIGKILL'));
-  rmSync(work, { recursive: true, force: true });
-});
+afterAll(() => served.remove());
 
-test('cp -a, rsync -aHX and tar copy a tree whole, and a remount shows it', async () => {
-  await sh('cp -a source drive/cp && rsync -aHX source/ drive/rsync/');
-  await sh(`mkdir drive/tar && tar -C source --xattrs --xattrs-include='*' -cf - . |
-    tar -C drive/tar --xattrs --xattrs-include='*' -xpf -`);
-  expect(await sh('rsync -aHXin --delete source/ drive/rsync/')).toBe('');
-  await stop();
-  await serve();
+test('cp -a, rsync -aHAX and tar copy a tree whole, and a remount shows it', async () => {
+  await sh('cp -a source drive/cp && rsync -aHAX source/ drive/rsync/');
+  await sh(`mkdir drive/tar && tar -C source --acls --xattrs --xattrs-include='*' -cf - . |
+    tar -C drive/tar --acls --xattrs --xattrs-include='*' -xpf -`);
+  expect(await sh('rsync -aHAXin --delete source/ drive/rsync/')).toBe('');
+  await served.stop();
+  await served.start();
   for (const copy of ['cp', 'rsync', 'tar'])
     expect(await compareTrees(source, join(drive, copy)), copy).toEqual([]);
 });
 
 test('what close returned for is there after the daemon was killed', async () => {
   await sh('cp -a source drive/before');
-  const exit = once(server, 'exit');
-  server.kill('SIGKILL');
-  await exit;
-  await serve();
+  await served.kill();
+  await served.start();
   expect(await compareTrees(source, join(drive, 'before'))).toEqual([]);
 });
 
@@ -133,8 +94,8 @@ test('find, du, mv and rm see one tree', async () => {
     mv cp renamed; mkdir other; mv renamed other/; mv --exchange other/renamed rsync 2>/dev/null || true
     rm -rf other rsync tar before repo clone; df --output=fstype . | tail -1`);
   expect(out.trim()).toBe('fuse.tuskfs');
-  await stop();
-  await serve();
+  await served.stop();
+  await served.start();
   expect((await sh('ls drive')).split('\n')).not.toContain('cp');
 });
 
@@ -156,7 +117,7 @@ END
 
 test('S-32, S-33: access control lists as on the local disk', async () => {
   const script = (at: string): Promise<string> =>
-    sh(`chmod 755 .; mkdir -p ${at}/acl; cd ${at}/acl; umask 027; chmod 755 .
+    sh(`mkdir -p ${at}/acl; cd ${at}/acl; umask 027; chmod 755 .
     as() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
     echo secret > f; chmod 640 f; setfacl -m u:nobody:rw,g:daemon:r f; getfacl -n f; stat -c %A f
     as cat f; as sh -c 'echo more >> f'; chmod g=r f; getfacl -n f; as sh -c 'echo x >> f' 2>&1 || true
