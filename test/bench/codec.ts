@@ -115,8 +115,12 @@ class Side {
   }
 
   async #ask(question: Question): Promise<Answer> {
+    const over = new AbortController();
+    const heard = (event: string) => once(this.#child, event, { signal: over.signal });
     this.#child.send(question);
-    const [said] = await Promise.race([once(this.#child, 'message'), once(this.#child, 'exit')]);
+    const [said] = await Promise.race([heard('message'), heard('exit')]).finally(() =>
+      over.abort(),
+    );
     if (typeof said === 'object' && said !== null) return said as Answer;
     throw new Error(`a side of the codec bench ended with ${said}`);
   }
