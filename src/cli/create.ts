@@ -1,5 +1,5 @@
 /** `tuskfs create NAME`: a new sealed volume with a wallet of its own. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { EPOCHS_AHEAD_MAX } from '../base/limits.ts';
 import { createVolume } from '../volume/create.ts';
 import { loadSettings, nameTaken, networkNamed } from '../volume/settings.ts';
@@ -29,12 +29,15 @@ export const registerCreate = (program: Command): void => {
       wholeNumber(1, EPOCHS_AHEAD_MAX),
       5,
     )
-    .option('--max-pack-cost <wal>', 'most WAL that one pack may cost', coinAmount, 5_000_000_000n)
-    .option(
-      '--cache-size <size>',
-      'most bytes kept locally though the network holds them',
-      byteSize,
-      10 * 2 ** 30,
+    .addOption(
+      new Option('--max-pack-cost <wal>', 'most WAL that one pack may cost')
+        .argParser(coinAmount)
+        .default(5_000_000_000n, '5'),
+    )
+    .addOption(
+      new Option('--cache-size <size>', 'most bytes kept locally though the network holds them')
+        .argParser(byteSize)
+        .default(10 * 2 ** 30, '10G'),
     )
     .option('--json', 'print JSON')
     .description('make a volume: keys, wallet, envelope; nothing is paid before the first flush')

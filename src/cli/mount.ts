@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, openSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { dirname, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { type ErrorCode, type ErrorKind, messageOf, TuskError } from '../base/errors.ts';
 import type { DaemonConfig, StartMessage } from '../daemon/config.ts';
 import { openVolume } from '../volume/create.ts';
@@ -175,12 +175,15 @@ export const registerMount = (program: Command): void => {
     .option('--read-only', 'mount read-only')
     .option('--allow-other', 'let other users in (root does anyway)')
     .option('--passphrase-file <file>', 'read the passphrase from a file')
-    .option('--read-timeout <duration>', 'longest wait of a read for the network', duration, 20_000)
-    .option(
-      '--stop-timeout <duration>',
-      'longest wait for the last flush when stopped',
-      duration,
-      60_000,
+    .addOption(
+      new Option('--read-timeout <duration>', 'longest wait of a read for the network')
+        .argParser(duration)
+        .default(20_000, '20s'),
+    )
+    .addOption(
+      new Option('--stop-timeout <duration>', 'longest wait for the last flush when stopped')
+        .argParser(duration)
+        .default(60_000, '60s'),
     )
     .description('mount a volume; returns when it is usable')
     .action(async (name: string, directory: string, options: MountOptions) => {

@@ -1,6 +1,6 @@
 /** `tuskfs umount DIR`: unmounts, then flushes what is left within a limit. */
 import { setTimeout } from 'node:timers/promises';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { TuskError } from '../base/errors.ts';
 import { callDaemon, isServed } from '../daemon/control.ts';
 import type { SyncProgress, SyncReport } from '../daemon/report.ts';
@@ -37,7 +37,11 @@ export const registerUmount = (program: Command): void => {
       '--lazy',
       'take the mount away now; programs with open files keep them until they close',
     )
-    .option('--timeout <duration>', 'longest time for the last flush', duration, 60_000)
+    .addOption(
+      new Option('--timeout <duration>', 'longest time for the last flush')
+        .argParser(duration)
+        .default(60_000, '60s'),
+    )
     .option('-q, --quiet', 'no progress bar')
     .option('--json', 'print JSON')
     .description('unmount a volume and flush what is left')
