@@ -39,12 +39,14 @@ export class Queries {
       names: index.prepare('SELECT parent, name, type, cookie FROM dentry WHERE ino = ?'),
       xattrs: index.prepare('SELECT name, value FROM xattr WHERE ino = ?'),
       symlink: index.prepare('SELECT target FROM symlink WHERE ino = ?').pluck(),
-      extents: index.prepare(
-        'SELECT offset, length, frame, frame_offset FROM extent WHERE ino = ? ORDER BY offset',
-      ),
-      staged: local.prepare(
-        'SELECT offset, length, addr FROM staged WHERE ino = ? ORDER BY offset',
-      ),
+      extents: index
+        .prepare(
+          'SELECT offset, length, frame, frame_offset FROM extent WHERE ino = ? ORDER BY offset',
+        )
+        .raw(),
+      staged: local
+        .prepare('SELECT offset, length, addr FROM staged WHERE ino = ? ORDER BY offset')
+        .raw(),
       frame: index.prepare('SELECT * FROM frame WHERE id = ?'),
       pack: index.prepare('SELECT * FROM pack WHERE id = ?'),
       orphans: index.prepare('SELECT ino FROM inode WHERE nlink = 0').pluck(),
@@ -104,20 +106,12 @@ export class Queries {
 
   /** All extents of a file, of both tables, in order. */
   extents(ino: Ino): Extent[] {
-    const frames = (this.#get.extents!.all(ino) as Row[]).map(r => ({
-      offset: r.offset!,
-      length: r.length!,
-      addr: -1,
-      frame: r.frame!,
-      at: r.frame_offset!,
-    }));
-    const staged = (this.#get.staged!.all(ino) as Row[]).map(r => ({
-      offset: r.offset!,
-      length: r.length!,
-      addr: r.addr!,
-      frame: 0,
-      at: 0,
-    }));
+    const frames = (this.#get.extents!.all(ino) as [number, number, number, number][]).map(
+      ([offset, length, frame, at]) => ({ offset, length, addr: -1, frame, at }),
+    );
+    const staged = (this.#get.staged!.all(ino) as [number, number, number][]).map(
+      ([offset, length, addr]) => ({ offset, length, addr, frame: 0, at: 0 }),
+    );
     if (staged.length === 0) return frames;
     return [...frames, ...staged].sort((a, b) => a.offset - b.offset);
   }
