@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 /** The command line: one file a command, loaded when its word is the first, or all of them for help. */
 import { Command, CommanderError } from 'commander';
 import { Exit, fail } from './command.ts';

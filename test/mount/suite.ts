@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { install } from '../support/crates.ts';
 import { Served } from '../support/served.ts';
 
-const FSX_OPERATIONS = 100_000;
+const FSX_OPERATIONS = 30_000;
 /** No suite takes longer, unless the mount hangs. */
 const SUITE_TIMEOUT_MS = 600_000;
 
