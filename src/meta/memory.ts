@@ -171,6 +171,7 @@ export class Memory {
 
   /** SQLite has everything up to `seq`. */
   applied(seq: Seq): void {
+    this.#queries.refresh();
     this.#ageInodes(seq);
     this.inodes.applied(seq);
     this.xattrs.applied(seq);

@@ -18,16 +18,52 @@ export interface StagedRow {
 
 type Row = Record<string, number>;
 
+/**
+ * One connection's statements within a turn of the event loop share a read transaction: each by
+ * itself would lock and unlock a file, which costs more than the reading.
+ */
+class Reading {
+  readonly #db: Db;
+  readonly #begin: Statement;
+  readonly #commit: Statement;
+  #isOpen = false;
+
+  constructor(db: Db) {
+    this.#db = db;
+    this.#begin = db.prepare('BEGIN');
+    this.#commit = db.prepare('COMMIT');
+  }
+
+  /** To be called before a statement. */
+  begin(): void {
+    if (this.#isOpen) return;
+    this.#begin.run();
+    this.#isOpen = true;
+    setImmediate(() => this.end());
+  }
+
+  /** What is read from now on is what the writer has committed by now. */
+  end(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    if (this.#db.open) this.#commit.run();
+  }
+}
+
 /** The read-only connections and their statements. */
 export class Queries {
   readonly index: Db;
   readonly local: Db;
+  readonly #indexReading: Reading;
+  readonly #localReading: Reading;
   readonly #get: Record<string, Statement>;
 
   constructor(directory: string) {
     this.index = openForReading(indexPath(directory));
     this.local = openForReading(localPath(directory));
     const { index, local } = this;
+    this.#indexReading = new Reading(index);
+    this.#localReading = new Reading(local);
     this.#get = {
       inode: index.prepare('SELECT * FROM inode WHERE ino = ?'),
       dentry: index.prepare('SELECT ino, type, cookie FROM dentry WHERE parent = ? AND name = ?'),
@@ -60,7 +96,14 @@ export class Queries {
     };
   }
 
+  /** The index writer has committed more: statements from now on see it. */
+  refresh(): void {
+    this.#indexReading.end();
+    this.#localReading.end();
+  }
+
   inode(ino: Ino): InodeRow | null {
+    this.#indexReading.begin();
     const r = this.#get.inode!.get(ino) as Row | undefined;
     if (r === undefined) return null;
     const { mode, nlink, uid, gid, rdev, size, bytes, parent, atime, mtime, ctime, btime } =
@@ -73,12 +116,14 @@ export class Queries {
   }
 
   dentry(parent: Ino, name: Name): Dentry | null {
+    this.#indexReading.begin();
     const r = this.#get.dentry!.get(parent, bytesOf(name)) as Row | undefined;
     return r === undefined ? null : { parent, name, ino: r.ino!, type: r.type!, cookie: r.cookie! };
   }
 
   /** Names of a directory behind `cookie`, in cookie order, at most `limit`. */
   list(parent: Ino, cookie: number, limit: number): Dentry[] {
+    this.#indexReading.begin();
     const rows = this.#get.list!.all(parent, cookie, limit) as [Buffer, Ino, number, number][];
     return rows.map(([name, ino, type, cookie]) => ({
       parent,
@@ -96,6 +141,7 @@ export class Queries {
   }
 
   xattrs(ino: Ino): Map<Name, Buffer> {
+    this.#indexReading.begin();
     const rows = this.#get.xattrs!.all(ino) as { name: Buffer; value: Buffer }[];
     return new Map(rows.map(r => [r.name.latin1Slice(), r.value]));
   }
@@ -106,6 +152,8 @@ export class Queries {
 
   /** All extents of a file, of both tables, in order. */
   extents(ino: Ino): Extent[] {
+    this.#indexReading.begin();
+    this.#localReading.begin();
     const frames = (this.#get.extents!.all(ino) as [number, number, number, number][]).map(
       ([offset, length, frame, at]) => ({ offset, length, addr: -1, frame, at }),
     );

@@ -28,6 +28,9 @@ import type { FromWriter, ToWriter, WriterSettings } from './messages.ts';
 const CHECKPOINT_RECORDS = 20_000;
 /** A checkpoint also starts after this much rest. */
 const REST_MS = 2000;
+/** The front reads in transactions that last a turn of its event loop: one in the way is waited out. */
+const READER_TRIES = 5;
+const READER_PAUSE_MS = 2;
 const RETRY_FIRST_MS = 50;
 const RETRY_MAX_MS = 5000;
 /** Errors other than a full disk are taken for lasting after this many attempts. */
@@ -207,9 +210,13 @@ class Writer {
   #checkpoint(): void {
     const seq = this.#applier.appliedSeq;
     this.#checkpointedAt = seq;
-    const whole = retrying('checkpoint', () =>
-      [this.#dbs.local, this.#dbs.index].map(db => checkpointed(db, 'PASSIVE')).every(Boolean),
-    );
+    let whole = false;
+    for (let tries = 0; !whole && tries < READER_TRIES; tries++) {
+      if (tries > 0) pause(READER_PAUSE_MS);
+      whole = retrying('checkpoint', () =>
+        [this.#dbs.local, this.#dbs.index].map(db => checkpointed(db, 'PASSIVE')).every(Boolean),
+      );
+    }
     ballast.hold();
     if (!whole || seq <= this.#durable) return;
     this.#durable = seq;

@@ -70,7 +70,7 @@ export const passthrough = async (work: string): Promise<Peer | undefined> => {
   const [backing, mount] = [join(work, 'backing'), join(work, 'passthrough')];
   await Promise.all([backing, mount].map(path => mkdir(path)));
   const options = `source=${backing},cache=always,writeback`;
-  const server = spawn(program, ['-f', '-o', options, mount], { stdio: 'inherit' });
+  const server = spawn(program, ['-f', '-o', options, mount], { stdio: 'ignore' });
   await mounted(mount, server);
   return {
     name: 'passthrough_ll',
