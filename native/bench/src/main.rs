@@ -112,9 +112,13 @@ fn arguments() -> Option<Arguments> {
     })
 }
 
+/// How long a daemon gets to take in what the kernel forgot: nobody waits for its answers.
+const FORGETTING: Duration = Duration::from_millis(50);
+
 /// Hands over dirty pages, then drops names, attributes and pages of this one mount.
 fn forget(mount: &Path) -> Outcome<()> {
     mount_remount(mount, MountFlags::empty(), c"")?;
+    std::thread::sleep(FORGETTING);
     Ok(())
 }
 
