@@ -23,6 +23,7 @@ unsafe extern "C" {
     fn uv_handle_size(kind: c_int) -> usize;
     fn uv_poll_init(uv_loop: *mut c_void, handle: *mut c_void, fd: c_int) -> c_int;
     fn uv_poll_start(handle: *mut c_void, events: c_int, callback: PollCallback) -> c_int;
+    fn uv_is_closing(handle: *const c_void) -> c_int;
     fn uv_close(handle: *mut c_void, callback: CloseCallback);
     fn uv_handle_get_data(handle: *const c_void) -> *mut c_void;
     fn uv_handle_set_data(handle: *mut c_void, data: *mut c_void);
@@ -98,7 +99,16 @@ impl Drop for Watch {
     }
 }
 
-unsafe extern "C" fn on_ready(handle: *mut c_void, _status: c_int, _events: c_int) {
+unsafe extern "C" fn on_ready(handle: *mut c_void, status: c_int, _events: c_int) {
+    unsafe { call_listener(handle) };
+    // libuv gives a descriptor in error up after one call. That call may have had no time left to
+    // read to the error's end (a turn is short): ask again until the watch is dropped.
+    if status < 0 && unsafe { uv_is_closing(handle) } == 0 {
+        unsafe { uv_poll_start(handle, UV_READABLE, on_ready) };
+    }
+}
+
+unsafe fn call_listener(handle: *mut c_void) {
     let listener = unsafe { &*uv_handle_get_data(handle).cast::<Listener>() };
     let env = listener.env;
     listener.pace.turn_begins();
