@@ -8,7 +8,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { install } from '../support/crates.ts';
 import { Sandbox } from '../support/sandbox.ts';
 
-const OPERATIONS = 6_000;
+/** Enough for several checkpoints while it runs. */
+const OPERATIONS = 20_000;
 const settings = fileURLToPath(new URL('../mount/fsx.toml', import.meta.url));
 const box = new Sandbox('fsx');
 let program: string;
