@@ -4,6 +4,10 @@ import { finish, okSteps, runSteps } from './steps.ts';
 finish(
   await runSteps([
     ...okSteps,
+    {
+      name: 'package compiles',
+      command: ['tsc', '-p', 'tsconfig.build.json', '--outDir', 'node_modules/.cache/dist'],
+    },
     { name: 'network tests', command: ['vitest', 'run', '--project', 'net'] },
     { name: 'mount tests', command: ['vitest', 'run', '--project', 'mount'] },
     { name: 'pjdfstest', command: ['node', 'test/mount/suite.ts', 'pjdfstest'] },
