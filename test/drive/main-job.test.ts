@@ -1,5 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { SuiGrpcClient } from '@mysten/sui/grpc';
+import { WalrusClient } from '@mysten/walrus';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { officialBlobId } from '../support/official.ts';
 import { Sandbox } from '../support/sandbox.ts';
@@ -12,6 +14,21 @@ const compare = async (sandbox: Sandbox, a: string, b: string): Promise<string> 
     b,
   ]);
   return ended.status === 0 ? '' : `${ended.stdout}${ended.stderr}` || 'differs';
+};
+
+/** Reads every pack that lies in the cache from the network by the official SDK, and compares the bytes. */
+const judgePacks = async (sandbox: Sandbox, volume: string): Promise<number> => {
+  const { rpcUrl, packageConfig } = await sandbox.localnet();
+  const suiClient = new SuiGrpcClient({ network: 'localnet', baseUrl: rpcUrl });
+  const walrus = new WalrusClient({ suiClient, packageConfig, storageNodeUrlScheme: 'http' });
+  const cache = join(sandbox.state(volume), 'cache');
+  const packs = readdirSync(cache).filter(name => name.endsWith('.pack'));
+  for (const name of packs) {
+    const pack = readFileSync(join(cache, name));
+    const read = await walrus.readBlob({ blobId: officialBlobId(pack, 100) });
+    expect(pack.equals(read), `${name} as the official SDK reads it`).toBe(true);
+  }
+  return packs.length;
 };
 
 let sandbox: Sandbox;
@@ -41,6 +58,8 @@ describe('the main job', () => {
     expect(report).toMatchObject({ pending: '', pendingBytes: 0 });
     expect(report.checkpoint).toBeGreaterThan(0);
     expect(BigInt(report.wal)).toBeGreaterThan(0n);
+
+    expect(await judgePacks(sandbox, 'job')).toBeGreaterThan(0);
 
     const again = await sandbox.sync('job');
     expect(again.checkpoint, 'nothing changed, so nothing is paid again').toBe(report.checkpoint);
