@@ -152,7 +152,7 @@ export interface SealedFrame {
 /** Content-defined cutting, compression and encryption, in bulk and off the event loop. */
 export interface SealFace {
   /**
-   * Cuts each region (pieces in order) by FastCDC (min, mean, max of base/limits) with a gear table made
+   * Cuts each region (pieces in order) by FastCDC (sizes: FORMAT.md) with a gear table made
    * from the 32-byte `gearKey`; returns the frames of each region with identities under `identityKey`.
    * The definition of gear table, masks and normalisation is part of FORMAT.md.
    */

@@ -21,10 +21,8 @@ export const FUSE_IO_BYTES_MAX = MiB;
 export const SEGMENT_BYTES = 64 * MiB;
 /** Content of at least this size is aligned to 4 KiB in the log. */
 export const LOG_ALIGN_FROM_BYTES = 64 * KiB;
-/** Frames: content-defined cutting, smallest, mean, largest. */
+/** Smallest frame that content-defined cutting makes, but for the end of a file (FORMAT.md). */
 export const FRAME_BYTES_MIN = 256 * KiB;
-export const FRAME_BYTES_MEAN = MiB;
-export const FRAME_BYTES_MAX = 4 * MiB;
 /** A flush starts when this much is staged. */
 export const PACK_TARGET_BYTES = 64 * MiB;
 /** Largest pack, when that much is staged. */

@@ -4,6 +4,7 @@
  * fetched again with proof, once; only then is the frame called corrupt.
  */
 import { LRUCache } from 'lru-cache';
+import { raceSignal } from '../base/abort.ts';
 import type { Clock } from '../base/clock.ts';
 import { messageOf, TuskError } from '../base/errors.ts';
 import { blobIdFromBytes, type FrameId, type PackNo } from '../base/ids.ts';
@@ -101,7 +102,7 @@ export class Content {
       this.#opening.set(frame.frame, opening);
     }
     const part = opening.then(plain => plain.subarray(at, at + length));
-    return waiter === undefined ? part : unlessAborted(part, waiter.signal);
+    return waiter === undefined ? part : raceSignal(part, waiter.signal);
   }
 
   /** Bytes of the sliver cache on disk. */
@@ -198,12 +199,3 @@ export class Content {
       });
   }
 }
-
-/** The promise, or a rejection as soon as the signal is aborted. */
-const unlessAborted = <T>(promise: Promise<T>, signal: AbortSignal): Promise<T> =>
-  new Promise((resolve, reject) => {
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-    const onAbort = () => reject(new TuskError('aborted', 'the read was interrupted'));
-    if (signal.aborted) return onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-  });

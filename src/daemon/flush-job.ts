@@ -1,7 +1,7 @@
 /**
  * When flushes run: on `sync`, when enough is staged, when the oldest staged bytes have lingered,
- * when the disk is full, and again after a failure. One runs at a time; whoever asks while one runs gets the next, which
- * includes what was answered before the question.
+ * when the disk is full, and again after a failure. One runs at a time; whoever asks while one
+ * runs gets the next, which includes what was answered before the question.
  */
 import type { Clock } from '../base/clock.ts';
 import { isTransient, messageOf, TuskError } from '../base/errors.ts';

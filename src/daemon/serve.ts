@@ -6,6 +6,7 @@
 import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import type { Server } from 'node:net';
+import { raceSignal } from '../base/abort.ts';
 import { systemClock } from '../base/clock.ts';
 import { messageOf, TuskError } from '../base/errors.ts';
 import { log } from '../base/log.ts';
@@ -44,7 +45,7 @@ const checkpointWithin = async (
   }, PROGRESS_MS);
   let pending = '';
   try {
-    await Promise.race([front.flushes.checkpointPatiently(limit), abortedBy(limit)]);
+    await raceSignal(front.flushes.checkpointPatiently(limit), limit);
   } catch (error) {
     if (!limit.aborted) throw error;
     pending = reasonOf(front) || 'it is still under way';
@@ -61,16 +62,10 @@ const checkpointWithin = async (
   };
 };
 
-const abortedBy = (signal: AbortSignal): Promise<never> =>
-  new Promise((_resolve, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
-
 /** Lets uploads that are certified reach the last reachable node, within what is left of the limit. */
 const settle = async (front: Front, timeoutMs: number): Promise<void> => {
   const limit = AbortSignal.timeout(Math.ceil(timeoutMs));
-  await Promise.race([front.back.call('settle', null, limit), abortedBy(limit)]).catch(error =>
+  await raceSignal(front.back.call('settle', null, limit), limit).catch(error =>
     log('daemon').warn(
       { error: messageOf(error) },
       'uploads did not reach every node; they go on at the next mount',

@@ -5,6 +5,7 @@
  */
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { raceSignal } from '../base/abort.ts';
 import { messageOf, TuskError } from '../base/errors.ts';
 import { PACK_BYTES_MIN } from '../base/limits.ts';
 import type { MatrixShape } from '../format/shape.ts';
@@ -14,7 +15,7 @@ import type { StoredPack } from './draft.ts';
 import { planFrames } from './frames.ts';
 import { IndexCopy, openSnapshot } from './index-copy.ts';
 import { openJournals, type PackJournal } from './journal.ts';
-import { checkAborted, patiently, unlessAborted } from './patience.ts';
+import { checkAborted, patiently } from './patience.ts';
 import { explainFullDisk, packBytesThatFit } from './room.ts';
 import { Sources } from './sources.ts';
 import { loadHead, SpentLedger, saveHead } from './state.ts';
@@ -169,13 +170,13 @@ export class Flusher {
     for (;;) {
       const bytes = packBytesThatFit(scratch, shape, nShards);
       if (bytes > PACK_BYTES_MIN || this.#tails.size === 0) return bytes;
-      await unlessAborted(Promise.race(this.#tails.values()), signal);
+      await raceSignal(Promise.race(this.#tails.values()), signal);
     }
   }
 
   async #finish(journal: PackJournal, signal: AbortSignal): Promise<StoredPack> {
     while (this.#tails.size >= TAILS_MAX)
-      await unlessAborted(Promise.race(this.#tails.values()), signal);
+      await raceSignal(Promise.race(this.#tails.values()), signal);
     const { stored, tail } = await this.#upload(journal, signal).finish();
     this.#checkedOne = true;
     this.#tell({ packs: this.#progress.packs + 1 });

@@ -20,22 +20,6 @@ export const pause = async (clock: Clock, ms: number, signal: AbortSignal): Prom
   await clock.sleep(ms, signal).catch(() => checkAborted(signal));
 };
 
-/** The promise, or `aborted` as soon as the signal fires. */
-export const unlessAborted = async <T>(promise: Promise<T>, signal: AbortSignal): Promise<T> => {
-  const fired = Promise.withResolvers<never>();
-  const onAbort = () => fired.reject(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    checkAborted(signal);
-    return await Promise.race([promise, fired.promise]);
-  } catch (error) {
-    checkAborted(signal);
-    throw error;
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
-};
-
 /** Calls `attempt` until it succeeds or fails for good; `onWait` hears why it waits ('' when it goes on). */
 export const patiently = async <T>(
   parts: { clock: Clock; random: Random },

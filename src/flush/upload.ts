@@ -6,6 +6,7 @@
  */
 import { existsSync, linkSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { raceSignal } from '../base/abort.ts';
 import { systemCode, TuskError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoints.ts';
 import { syncDirectory } from '../base/files.ts';
@@ -178,7 +179,7 @@ export class Upload {
     this.#context.onState('storing');
     const certificate = await this.#patiently(async () => {
       const run = this.#store();
-      return await untilAborted(run.certificate, this.#context.signal);
+      return await raceSignal(run.certificate, this.#context.signal);
     });
     this.#add({ state: 'stored', shards: certificate.shards });
     return certificate;
@@ -268,14 +269,6 @@ export class Upload {
     parts.logger.info({ pack: this.#journal.packId, ...stored, superseded }, 'pack committed');
   }
 }
-
-/** Waits for a promise no longer than the signal allows; what it stands for goes on. */
-const untilAborted = <T>(promise: Promise<T>, signal: AbortSignal): Promise<T> =>
-  new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 
 /** Failures that another transaction would not mend. */
 const refuseHopeless = (result: TxResult, packId: string): void => {

@@ -2,10 +2,11 @@
  * The one retry policy of this room: exponential backoff with jitter, led by the kind of the error
  * alone. Only transient errors are tried again, and an aborted wait ends at once.
  */
+
+import { abortError } from '../base/abort.ts';
 import type { Clock } from '../base/clock.ts';
 import { isTransient, TuskError } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
-import { abortError } from './abort.ts';
 
 /** How often and how patiently. */
 export interface RetryPolicy {

@@ -8,24 +8,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { StatusReport } from '../../src/daemon/report.ts';
 import { startTicksOf } from '../../src/localnet/process.ts';
 import { accountsOf, expectPaidOnce, expectSaltsDiffer } from '../support/accounts.ts';
+import { FLUSH_POINTS } from '../support/flush-points.ts';
 import { Sandbox, until } from '../support/sandbox.ts';
 
-const POINTS = [
-  'chosen',
-  'sealed',
-  'encoded',
-  'register_signed',
-  'register_sent',
-  'registered',
-  'stored',
-  'certify_signed',
-  'certify_sent',
-  'certified',
-  'linked',
-  'entered',
-  'committed',
-  'tail_done',
-];
 const checkIndexPath = fileURLToPath(new URL('../support/check-index.ts', import.meta.url));
 
 let sandbox: Sandbox;
@@ -58,8 +43,8 @@ const expectSame = async (mountPoint: string): Promise<void> => {
 };
 
 describe('the daemon killed at one step of a flush', () => {
-  it.each(POINTS)('%s', { timeout: 60_000 }, async point => {
-    const n = POINTS.indexOf(point);
+  it.each(FLUSH_POINTS)('%s', { timeout: 60_000 }, async point => {
+    const n = FLUSH_POINTS.indexOf(point);
     const fired = sandbox.path('fired');
     rmSync(fired, { force: true });
     await sandbox.sh('mkdir -p source/sub');

@@ -9,26 +9,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { decodeHeader, PACK_HEAD_BYTES } from '../../src/format/pack.ts';
+import { FLUSH_POINTS } from '../support/flush-points.ts';
 import { MemoryNetwork } from '../support/memory-network.ts';
 
 const child = fileURLToPath(new URL('../support/flush-child.ts', import.meta.url));
-
-const POINTS = [
-  'chosen',
-  'sealed',
-  'encoded',
-  'register_signed',
-  'register_sent',
-  'registered',
-  'stored',
-  'certify_signed',
-  'certify_sent',
-  'certified',
-  'linked',
-  'entered',
-  'committed',
-  'tail_done',
-];
 
 /** One process that opens the volume, writes (once), flushes, waits for tails and checks every file. */
 const run = (root: string, failpoint: string) => {
@@ -42,7 +26,7 @@ const run = (root: string, failpoint: string) => {
 };
 
 describe.each(['', ':2'])('killed at pass%s', pass => {
-  test.each(POINTS)('%s', { timeout: 120_000 }, async point => {
+  test.each(FLUSH_POINTS)('%s', { timeout: 120_000 }, async point => {
     const root = mkdtempSync(join(tmpdir(), 'tuskfs-flush-crash-'));
     try {
       const first = run(root, `flush.${point}${pass}`);

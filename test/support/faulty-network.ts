@@ -2,10 +2,11 @@
  * `Network` with planned faults in front of another one: the seam for what real networks do to a
  * client. Each fault strikes at one pass of one call; `finish` fails when a planned one never did.
  */
+
+import { deadline } from '../../src/base/abort.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { TuskError } from '../../src/base/errors.ts';
 import type { BlobId, SuiId } from '../../src/base/ids.ts';
-import { deadline } from '../../src/walrus/abort.ts';
 import type {
   BlobRef,
   CertifyRequest,

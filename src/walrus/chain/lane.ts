@@ -3,9 +3,10 @@
  * object could lock it for a day. A turn begins with building, covers signing and sending, and
  * ends when the transaction is final, can never execute, or was signed and then never sent.
  */
+
+import { raceSignal, within } from '../../base/abort.ts';
 import { TuskError } from '../../base/errors.ts';
 import type { TxDigest } from '../../base/ids.ts';
-import { raceSignal, within } from '../abort.ts';
 
 /** A signed transaction that nobody sends within this time was dropped by its owner. */
 const UNSENT_MS = 30_000;

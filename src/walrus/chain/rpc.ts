@@ -5,9 +5,9 @@
  */
 import { type GrpcTypes, RpcError, SuiGrpcClient } from '@mysten/sui/grpc';
 import { Agent, fetch as undiciFetch } from 'undici';
+import { within } from '../../base/abort.ts';
 import { messageOf, TuskError } from '../../base/errors.ts';
 import type { SuiId } from '../../base/ids.ts';
-import { within } from '../abort.ts';
 import { type Parts, type RetryPolicy, retry } from '../retry.ts';
 
 const CALL_TIMEOUT_MS = 15_000;

@@ -8,10 +8,10 @@
 import { GrpcTypes as Grpc, type GrpcTypes } from '@mysten/sui/grpc';
 import { Transaction } from '@mysten/sui/transactions';
 import { fromBase64, normalizeSuiAddress } from '@mysten/sui/utils';
+import { throwIfAborted, within } from '../../base/abort.ts';
 import { messageOf, TuskError } from '../../base/errors.ts';
 import type { SuiId } from '../../base/ids.ts';
 import { log } from '../../base/log.ts';
-import { throwIfAborted, within } from '../abort.ts';
 import type { SignedTx, TxResult } from '../network.ts';
 import { backoffMs, type Parts, pause, type RetryPolicy } from '../retry.ts';
 import { type KnownObjects, type ObjectRef, sameType } from './coins.ts';

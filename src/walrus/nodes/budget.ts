@@ -1,5 +1,5 @@
 /** A budget of bytes in memory, shared by everything that runs at once: first come, first served. */
-import { raceSignal } from '../abort.ts';
+import { raceSignal } from '../../base/abort.ts';
 
 interface Waiter {
   readonly bytes: number;

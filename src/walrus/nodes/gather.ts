@@ -3,9 +3,10 @@
  * candidate for each that fails, and one more whenever nothing came for a while. What is still
  * running when there is enough is aborted.
  */
+
+import { abortError, deadline } from '../../base/abort.ts';
 import type { Clock } from '../../base/clock.ts';
 import { TuskError } from '../../base/errors.ts';
-import { abortError, deadline } from '../abort.ts';
 
 /** Most requests of one gathering at once. */
 const AT_ONCE_MAX = 32;

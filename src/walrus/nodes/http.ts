@@ -3,8 +3,8 @@
  * bounded in size, and every failure as a `TuskError` whose kind says whether to try again.
  */
 import { Pool } from 'undici';
+import { abortError, deadline } from '../../base/abort.ts';
 import { messageOf, systemCode, TuskError } from '../../base/errors.ts';
-import { abortError, deadline } from '../abort.ts';
 import type { StorageNode } from '../network.ts';
 import { pinnedConnector } from './tls.ts';
 

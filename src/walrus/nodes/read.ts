@@ -3,8 +3,9 @@
  * missing or late. A read goes round after round until everything is there or its deadline ends
  * it; then it says which blob, how many shards, and which nodes are silent.
  */
+
+import { abortError, deadline } from '../../base/abort.ts';
 import { messageOf, TuskError } from '../../base/errors.ts';
-import { abortError, deadline } from '../abort.ts';
 import type { BlobRef, StorageNode } from '../network.ts';
 import { backoffMs, pause, type RetryPolicy } from '../retry.ts';
 import { noLongerNeeded, quietFor } from './gather.ts';

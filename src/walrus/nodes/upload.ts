@@ -4,11 +4,11 @@
  * has confirmed; the rest goes on as the tail, which unreachable nodes do not hold up.
  */
 import { type FileHandle, open } from 'node:fs/promises';
+import { abortError, deadline } from '../../base/abort.ts';
 import { messageOf, TuskError } from '../../base/errors.ts';
 import type { SliverType, SuiId } from '../../base/ids.ts';
 import { log } from '../../base/log.ts';
 import { type BlobShape, native } from '../../native.ts';
-import { abortError, deadline } from '../abort.ts';
 import { Confirmations, quorumOf } from '../certificate.ts';
 import type {
   Certificate,

@@ -1,9 +1,10 @@
 /** Whole blobs, verified by recomputing the blob ID, and random checks of what nodes hold. */
+
+import { throwIfAborted } from '../../base/abort.ts';
 import { messageOf, TuskError } from '../../base/errors.ts';
 import { type BlobId, blobIdFromBytes, type SliverType } from '../../base/ids.ts';
 import { sample } from '../../base/random.ts';
 import { native } from '../../native.ts';
-import { throwIfAborted } from '../abort.ts';
 import type { BlobRef, Network } from '../network.ts';
 import { readPrimaries } from './read.ts';
 import { BlobSlivers, type MetadataCache, type ReadParts, sizeOfMetadata } from './slivers.ts';

@@ -2,7 +2,7 @@
  * Deadlines and cancellation. A wait ends by its own deadline, by its caller's signal, or by its
  * result; listeners and timers are gone afterwards, so a long-lived signal gathers nothing.
  */
-import { TuskError } from '../base/errors.ts';
+import { TuskError } from './errors.ts';
 
 /** A signal that follows another one and also fires after `ms`; `done` must be called. */
 export interface Deadline {
