@@ -5,6 +5,7 @@
 import { parseArgs } from 'node:util';
 import { benchCodec } from '../test/bench/codec.ts';
 import { benchMount } from '../test/bench/mount.ts';
+import { benchNetwork } from '../test/bench/network.ts';
 import { type BenchRow, table } from '../test/bench/rows.ts';
 
 type Bench = (
@@ -13,7 +14,11 @@ type Bench = (
   progress: (text: string) => void,
 ) => Promise<BenchRow[]>;
 
-const BENCHES: Readonly<Record<string, Bench>> = { codec: benchCodec, mount: benchMount };
+const BENCHES: Readonly<Record<string, Bench>> = {
+  codec: benchCodec,
+  mount: benchMount,
+  network: benchNetwork,
+};
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

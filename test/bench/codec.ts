@@ -5,13 +5,14 @@
  * of the temporary directory, the peer works in memory. Before anything is timed both must name
  * the same blob ID, and each must have decoded its own slivers to the blob.
  */
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Answer, Operation, Question } from './codec-side.ts';
 import { type BenchRow, median } from './rows.ts';
+import { Side } from './side.ts';
+
+type CodecSide = Side<Question, Answer>;
 
 const MEBI = 2 ** 20;
 const SHARDS = [100, 1000];
@@ -68,16 +69,16 @@ const measure = async (
 ): Promise<Map<Operation, Figures>> => {
   const figures = new Map(operations.map(each => [each, { ours: [], theirs: [] } as Figures]));
   const directory = await mkdtemp(join(tmpdir(), 'tuskfs-bench-'));
-  const sides: Side[] = [];
+  const sides: CodecSide[] = [];
   try {
-    for (const name of ['tuskfs', PEER]) sides.push(new Side(name, directory));
-    const [ours, theirs] = sides as [Side, Side];
-    const ids = [await ours.prepare(size, shards), await theirs.prepare(size, shards)];
+    for (const name of ['tuskfs', PEER]) sides.push(new Side('codec-side.ts', [name, directory]));
+    const [ours, theirs] = sides as [CodecSide, CodecSide];
+    const ids = [await prepare(ours, size, shards), await prepare(theirs, size, shards)];
     if (ids[0] !== ids[1]) throw new Error(`tuskfs and ${PEER} make different blobs of the same`);
     for (let round = 0; round < rounds; round++)
       for (const [operation, rates] of figures) {
-        rates.ours.push(await ours.rate(operation));
-        if (OF_PEER.has(operation)) rates.theirs.push(await theirs.rate(operation));
+        rates.ours.push(await rate(ours, operation));
+        if (OF_PEER.has(operation)) rates.theirs.push(await rate(theirs, operation));
       }
   } finally {
     await Promise.all(sides.map(side => side.stop()));
@@ -86,42 +87,12 @@ const measure = async (
   return figures;
 };
 
-/** A child that answers one question at a time. */
-class Side {
-  readonly #child: ChildProcess;
+/** Makes the blob and its slivers; the blob ID. */
+const prepare = async (side: CodecSide, size: number, shards: number): Promise<string> =>
+  (await side.ask({ prepare: { size, shards } })).blobId!;
 
-  constructor(name: string, directory: string) {
-    this.#child = fork(new URL('codec-side.ts', import.meta.url), [name, directory], {
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    });
-  }
-
-  /** Makes the blob and its slivers; the blob ID. */
-  async prepare(size: number, shards: number): Promise<string> {
-    return (await this.#ask({ prepare: { size, shards } })).blobId!;
-  }
-
-  /** MB a second. */
-  async rate(operation: Operation): Promise<number> {
-    const { bytes, seconds } = (await this.#ask({ operation })).took!;
-    return bytes / 1e6 / seconds;
-  }
-
-  async stop(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const exit = once(this.#child, 'exit');
-    if (this.#child.connected) this.#child.disconnect();
-    await exit;
-  }
-
-  async #ask(question: Question): Promise<Answer> {
-    const over = new AbortController();
-    const heard = (event: string) => once(this.#child, event, { signal: over.signal });
-    this.#child.send(question);
-    const [said] = await Promise.race([heard('message'), heard('exit')]).finally(() =>
-      over.abort(),
-    );
-    if (typeof said === 'object' && said !== null) return said as Answer;
-    throw new Error(`a side of the codec bench ended with ${said}`);
-  }
-}
+/** MB a second. */
+const rate = async (side: CodecSide, operation: Operation): Promise<number> => {
+  const { bytes, seconds } = (await side.ask({ operation })).took!;
+  return bytes / 1e6 / seconds;
+};

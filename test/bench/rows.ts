@@ -11,6 +11,8 @@ export interface BenchRow {
   readonly localMs?: Readonly<Record<string, number>>;
   /** What the kernel asked tuskfs for, a call of the program's, by operation. */
   readonly requests?: Readonly<Record<string, number>>;
+  /** Processor time of a call in seconds, for each: of the client, and of the nodes meanwhile. */
+  readonly cpuSeconds?: Readonly<Record<'client' | 'nodes', Readonly<Record<string, number>>>>;
 }
 
 /** The middle one, or the mean of the two in the middle. */

@@ -65,11 +65,12 @@ test('an extent map behaves as an array of bytes, chunks and merging included', 
 
 test('100,000 extents change fast', () => {
   const map = new ExtentMap();
-  const started = performance.now();
+  const started = process.cpuUsage();
   for (let i = 0; i < 100_000; i++) {
     const offset = ((i * 7919) % 100_000) * 4096;
     map.replace(offset, offset + 100, [{ offset, length: 100, addr: i * 5000, frame: 0, at: 0 }]);
   }
   expect(map.count).toBe(100_000);
-  expect(performance.now() - started).toBeLessThan(15_000);
+  // Processor time, for the machine may be busy with other things.
+  expect(process.cpuUsage(started).user / 1000).toBeLessThan(15_000);
 });

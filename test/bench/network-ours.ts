@@ -1,0 +1,59 @@
+/** Our client as a side of the network bench: what the flush does with a sealed pack. */
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { blobIdFromBytes } from '../../src/base/ids.ts';
+import { native } from '../../src/native.ts';
+import type { EncodedFile, TxResult } from '../../src/walrus/network.ts';
+import { RealNetwork } from '../../src/walrus/real-network.ts';
+import { Wallet } from '../../src/walrus/wallet.ts';
+import { bytesOf, registerRequest } from '../support/blobs.ts';
+import { type Client, cpuSeconds, type Opening, type Stored } from './network-side.ts';
+
+const LIMIT_MS = 300_000;
+
+const done = (result: TxResult): TxResult => {
+  if (!result.ok) throw new Error(result.error);
+  return result;
+};
+
+/** Opens the network with a new wallet; files go below `work`. */
+export const ours = async (opening: Opening, work: string): Promise<Client> => {
+  const wallet = Wallet.generate();
+  const { rpcUrl, packageConfig, nodeScheme } = opening;
+  const network = new RealNetwork(
+    { name: 'localnet', rpcUrls: [rpcUrl], ...packageConfig, nodeScheme },
+    wallet,
+  );
+
+  const encode = async (path: string): Promise<EncodedFile> => {
+    const { nShards } = await network.committee();
+    const sliversPath = `${path}.slivers`;
+    const blob = await native.encodeFile(path, nShards, sliversPath);
+    const { rootHash, size, metadata } = blob;
+    return { blobId: blobIdFromBytes(blob.blobId), rootHash, size, nShards, metadata, sliversPath };
+  };
+
+  const store = async (size: number, seed: number): Promise<Stored> => {
+    const path = join(work, `ours-${seed}`);
+    await writeFile(path, bytesOf(seed, size));
+    const signal = AbortSignal.timeout(LIMIT_MS);
+    const [startCpu, startMs] = [cpuSeconds(), performance.now()];
+    const file = await encode(path);
+    const registered = done(
+      await network.submit(await network.signRegister(registerRequest(file))),
+    );
+    const blobObjectId = registered.blobObjectId!;
+    const object = { objectId: blobObjectId, deletable: true };
+    const run = network.store(file, object, { signal, tailMs: LIMIT_MS });
+    const certificate = await run.certificate;
+    done(await network.submit(await network.signCertify({ blobObjectId, certificate })));
+    const seconds = (performance.now() - startMs) / 1000;
+    const { missing } = await run.tail;
+    const tailSeconds = (performance.now() - startMs) / 1000;
+    if (missing.length > 0) throw new Error(`slivers did not reach ${missing.join(', ')}`);
+    for (const each of [path, file.sliversPath]) await rm(each);
+    return { blobId: file.blobId, seconds, cpuSeconds: cpuSeconds() - startCpu, tailSeconds };
+  };
+
+  return { address: wallet.address, store };
+};
