@@ -20,7 +20,7 @@ export default defineConfig({
         [
           'test/{base,fuse,log,meta,format,walrus,content,vfs,flush,volume,localnet,cli,codec,model,daemon}/**/*.test.ts',
         ],
-        30_000,
+        120_000,
         true,
       ),
       project('net', ['test/{net,interop}/**/*.test.ts'], 120_000, false),
