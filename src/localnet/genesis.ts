@@ -2,12 +2,16 @@
 import type { GenesisNode } from './feed.ts';
 import { nodeKeys } from './node/keys.ts';
 import type { NodeConfig } from './node/node.ts';
-import { dealtShards } from './node/shards.ts';
+import { dealtShards, weightedShards } from './node/shards.ts';
 import type { NetworkParameters, NetworkPaths } from './parameters.ts';
 
 /** Port of node `index`. */
 export const portOf = (network: NetworkParameters, index: number): number =>
   network.port + 1 + index;
+
+/** Shards of node `index` at genesis. */
+const shardsOf = ({ nodes, shards, weights }: NetworkParameters, index: number): number[] =>
+  weights === undefined ? dealtShards(index, nodes, shards) : weightedShards(index, weights);
 
 /** Node `index` as it runs; makes its keys at the first call. */
 export const nodeConfig = (
@@ -22,7 +26,7 @@ export const nodeConfig = (
     port: portOf(network, index),
     directory,
     identity: {
-      shards: dealtShards(index, network.nodes, network.shards),
+      shards: shardsOf(network, index),
       nShards: network.shards,
       blsSecret: keys.blsSecret,
       blsPublic: keys.blsPublic48,
@@ -42,6 +46,6 @@ export const genesisNodes = (paths: NetworkPaths, network: NetworkParameters): G
       address: `127.0.0.1:${portOf(network, index)}`,
       publicKey: keys.blsPublic96.toString('hex'),
       networkPublicKey: keys.tls?.publicKey.toString('hex') ?? '',
-      shards: dealtShards(index, network.nodes, network.shards),
+      shards: shardsOf(network, index),
     };
   });

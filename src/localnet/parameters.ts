@@ -12,6 +12,8 @@ import { replaceFile } from '../base/files.ts';
 const parameters = z.object({
   nodes: z.number().int().min(1).max(1000),
   shards: z.number().int().min(4).max(1000),
+  /** Shards of each node, where they are not to be dealt evenly. */
+  weights: z.array(z.number().int().min(1)).optional(),
   /** Port of the ledger; node i listens on the port i + 1 above it. */
   port: z.number().int().min(1).max(65_535),
   tls: z.boolean(),
@@ -48,7 +50,7 @@ const DEFAULTS: NetworkParameters = {
   readLagMs: 0,
 };
 
-const FIXED = ['nodes', 'shards', 'port', 'tls', 'epochMs'] as const;
+const FIXED = ['nodes', 'shards', 'weights', 'port', 'tls', 'epochMs'] as const;
 
 /** The files of a localnet. */
 export interface NetworkPaths {
@@ -112,7 +114,11 @@ export const settle = (
   asked: Partial<NetworkParameters>,
 ): NetworkFile => {
   for (const name of FIXED) {
-    if (saved !== undefined && asked[name] !== undefined && asked[name] !== saved[name]) {
+    if (
+      saved !== undefined &&
+      asked[name] !== undefined &&
+      String(asked[name]) !== String(saved[name])
+    ) {
       throw new TuskError(
         'usage',
         `the localnet in ${paths.root} was made with ${name} = ${saved[name]}, which cannot change to ${asked[name]}. Nothing was changed; make another with --dir.`,
@@ -124,6 +130,14 @@ export const settle = (
     throw new TuskError(
       'usage',
       `${network.nodes} nodes cannot share ${network.shards} shards: every node needs one`,
+    );
+  }
+  const { weights } = network;
+  const sum = weights?.reduce((all, weight) => all + weight, 0) ?? network.shards;
+  if (sum !== network.shards || (weights?.length ?? network.nodes) !== network.nodes) {
+    throw new TuskError(
+      'usage',
+      `the weights of ${weights?.length} nodes with ${sum} shards do not fit ${network.nodes} nodes with ${network.shards} shards`,
     );
   }
   if (network.port + network.nodes > 65_535) {

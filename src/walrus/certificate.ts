@@ -38,11 +38,26 @@ export const signersBitmap = (nodeCount: number, indices: readonly number[]): Bu
   return bitmap;
 };
 
-/** Gathers confirmations of one blob in one epoch. */
+/** Epoch of a confirmation that is `expected` but for its epoch; undefined if it is about something else. */
+export const epochOfConfirmation = (message: Buffer, expected: Buffer): number | undefined => {
+  const epochAt = INTENT.length;
+  const restAt = epochAt + 4;
+  const same =
+    message.length === expected.length &&
+    message.subarray(0, epochAt).equals(INTENT) &&
+    message.subarray(restAt).equals(expected.subarray(restAt));
+  return same ? message.readUInt32LE(epochAt) : undefined;
+};
+
+/**
+ * Gathers confirmations of one blob in one epoch. Signatures are verified together, when it
+ * matters: one pairing instead of one a node.
+ */
 export class Confirmations {
   readonly message: Buffer;
   readonly #committee: Committee;
   readonly #signatures = new Map<StorageNode, Buffer>();
+  readonly #unverified = new Set<StorageNode>();
   #shards = 0;
 
   constructor(
@@ -59,22 +74,47 @@ export class Confirmations {
     return this.#shards;
   }
 
-  /** Enough for the chain? */
+  /** Enough for the chain, if all signatures hold? */
   get isQuorum(): boolean {
     return this.#shards >= quorumOf(this.#committee.nShards);
   }
 
-  /** Takes a node's confirmation; false if message or signature is not what it must be. */
-  add(node: StorageNode, message: Buffer, signature: Buffer): boolean {
-    if (!message.equals(this.message) || !verifies(node, message, signature)) return false;
-    if (!this.#signatures.has(node)) this.#shards += node.shards.length;
+  /** Takes a node's signature over `message`, not yet verified. */
+  add(node: StorageNode, signature: Buffer): void {
+    if (this.#signatures.has(node)) return;
+    this.#shards += node.shards.length;
     this.#signatures.set(node, signature);
-    return true;
+    this.#unverified.add(node);
   }
 
-  /** The certificate of everyone who has confirmed so far. */
+  /** Verifies what was not verified yet; drops and answers the nodes whose signatures do not hold. */
+  verify(): StorageNode[] {
+    const nodes = [...this.#unverified];
+    this.#unverified.clear();
+    if (nodes.length === 0 || this.#holds(nodes)) return [];
+    const liars = nodes.filter(node => !this.#holds([node]));
+    for (const node of liars) {
+      this.#signatures.delete(node);
+      this.#shards -= node.shards.length;
+    }
+    return liars;
+  }
+
+  #holds(nodes: readonly StorageNode[]): boolean {
+    const signatures = nodes.map(node => this.#signatures.get(node)!);
+    const keys = nodes.map(({ publicKey }) => publicKey);
+    try {
+      return native.blsVerifyAggregate(keys, this.message, native.blsAggregate(signatures));
+    } catch {
+      return false;
+    }
+  }
+
+  /** The certificate of everyone who has confirmed so far; `verify` comes first. */
   certificate(): Certificate {
-    if (!this.isQuorum) throw new TuskError('internal', 'certificate asked for before quorum');
+    if (!this.isQuorum || this.#unverified.size > 0) {
+      throw new TuskError('internal', 'certificate asked for before a verified quorum');
+    }
     const members = [...this.#signatures].sort(([a], [b]) => a.index - b.index);
     return {
       epoch: this.#committee.epoch,
@@ -88,11 +128,3 @@ export class Confirmations {
     };
   }
 }
-
-const verifies = (node: StorageNode, message: Buffer, signature: Buffer): boolean => {
-  try {
-    return native.blsVerify(node.publicKey, message, signature);
-  } catch {
-    return false;
-  }
-};

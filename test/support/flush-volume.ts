@@ -14,6 +14,7 @@ import type { MetaIndex } from '../../src/meta/index.ts';
 import { openIndex } from '../../src/meta/open.ts';
 import type { FramePlace, PackRow } from '../../src/meta/types.ts';
 import { native } from '../../src/native.ts';
+import type { Network } from '../../src/walrus/network.ts';
 import { MemoryNetwork } from './memory-network.ts';
 
 const MiB = 2 ** 20;
@@ -46,7 +47,7 @@ export class FlushVolume {
   readonly flusher: Flusher;
   #snapshots = 0;
 
-  private constructor(root: string, index: MetaIndex, packBytesMax: number) {
+  private constructor(root: string, index: MetaIndex, packBytesMax: number, real?: Network) {
     this.root = root;
     this.index = index;
     this.network = new MemoryNetwork(join(root, 'network'));
@@ -58,25 +59,26 @@ export class FlushVolume {
     };
     for (const path of Object.values(directories)) mkdirSync(path, { recursive: true });
     this.flusher = new Flusher({
-      network: this.network,
+      network: real ?? this.network,
       keys,
       envelope,
       directories,
       front: this.front(),
       clock: systemClock,
       random: systemRandom,
-      limits: { epochsAhead: 5, walMaxPerPack: 1000n, tailMs: 1000, packBytesMax },
+      limits: { epochsAhead: 5, walMaxPerPack: 10n ** 12n, tailMs: 1000, packBytesMax },
       logger: log('flush'),
     });
   }
 
-  static async open(root: string, packBytesMax = 256 * MiB): Promise<FlushVolume> {
+  /** Opens or makes one; flushes go to `real` instead of the network in the directory, if given. */
+  static async open(root: string, packBytesMax = 256 * MiB, real?: Network): Promise<FlushVolume> {
     const index = await openIndex({
       directory: join(root, 'index'),
       logDirectory: join(root, 'log'),
       reserveBytes: MiB,
     });
-    return new FlushVolume(root, index, packBytesMax);
+    return new FlushVolume(root, index, packBytesMax, real);
   }
 
   /** The front as the daemon bridges it. */
@@ -140,7 +142,7 @@ export class FlushVolume {
   }
 
   sync() {
-    return this.flusher.run({ signal: AbortSignal.timeout(30_000) });
+    return this.flusher.run({ signal: AbortSignal.timeout(100_000) });
   }
 
   async close(): Promise<void> {

@@ -19,6 +19,7 @@ import { native } from '../../src/native.ts';
 import {
   Confirmations,
   confirmationMessage,
+  epochOfConfirmation,
   faultsOf,
   quorumOf,
   signersBitmap,
@@ -131,13 +132,21 @@ test('a certificate is made at a quorum of shards and verifies officially', () =
   expect(message.length).toBe(72);
   expect(message.subarray(0, 7).toString('hex')).toBe('01000305000000');
   const sign = (index: number) => native.blsSign(secrets[index]!, message);
-  expect(gathered.add(committee.nodes[1]!, message, sign(2))).toBe(false);
-  expect(gathered.add(committee.nodes[1]!, Buffer.alloc(72), sign(1))).toBe(false);
-  for (const index of [10, 1]) gathered.add(committee.nodes[index]!, message, sign(index));
-  gathered.add(committee.nodes[1]!, message, sign(1));
+  const add = (index: number, signature = sign(index)) =>
+    gathered.add(committee.nodes[index]!, signature);
+  for (const index of [10, 1]) add(index);
+  add(1);
   expect(gathered.shards).toBe(61);
   expect(gathered.isQuorum).toBe(false);
-  for (const index of [3, 8]) gathered.add(committee.nodes[index]!, message, sign(index));
+  // Another node's signature, and bytes that are none: both nodes are named and do not count.
+  add(9, sign(3));
+  add(0, Buffer.alloc(96, 1));
+  expect(gathered.isQuorum).toBe(true);
+  expect(() => gathered.certificate()).toThrow();
+  expect(gathered.verify().map(({ index }) => index)).toEqual([9, 0]);
+  expect([gathered.shards, gathered.isQuorum]).toEqual([61, false]);
+  for (const index of [3, 8]) add(index);
+  expect(gathered.verify()).toEqual([]);
   expect([gathered.shards, gathered.isQuorum, quorumOf(100), faultsOf(100)]).toEqual([
     67,
     true,
@@ -148,6 +157,18 @@ test('a certificate is made at a quorum of shards and verifies officially', () =
   expect(certificate.signersBitmap.toString('hex')).toBe('0a05');
   const keys = [1, 3, 8, 10].map(index => native.blsKey(Buffer.alloc(32, index + 1)).public48);
   expect(bls12381_min_pk_verify_aggregate(keys, message, certificate.signature)).toBe(true);
+});
+
+test('the epoch of a confirmation is read only from one about the same blob', () => {
+  const id = blobIdFromBytes(Buffer.alloc(32, 1));
+  const object = { objectId: '0x1', deletable: true };
+  const expected = confirmationMessage(5, id, object);
+  expect(epochOfConfirmation(expected, expected)).toBe(5);
+  expect(epochOfConfirmation(confirmationMessage(6, id, object), expected)).toBe(6);
+  const other = blobIdFromBytes(Buffer.alloc(32, 2));
+  expect(epochOfConfirmation(confirmationMessage(6, other, object), expected)).toBeUndefined();
+  const permanent = { ...object, deletable: false };
+  expect(epochOfConfirmation(confirmationMessage(6, id, permanent), expected)).toBeUndefined();
 });
 
 test('bitmap and permanent message have the form of the contract', () => {

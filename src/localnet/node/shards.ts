@@ -34,3 +34,9 @@ export const dealtShards = (index: number, nodes: number, nShards: number): numb
   for (let shard = index; shard < nShards; shard += nodes) shards.push(shard);
   return shards;
 };
+
+/** Shards of node `index` where each node has its weight: consecutive runs. */
+export const weightedShards = (index: number, weights: readonly number[]): number[] => {
+  const first = weights.slice(0, index).reduce((sum, weight) => sum + weight, 0);
+  return Array.from({ length: weights[index]! }, (_, i) => first + i);
+};

@@ -17,7 +17,8 @@ export interface Failure {
 
 /** `system::EWrongVersion`: the package was upgraded. */
 const SYSTEM_WRONG_VERSION = 1;
-/** `system_state_inner::EInvalidIdEpoch`: the certificate is of another epoch. */
+/** The certificate is of another epoch: `messages::EIncorrectEpoch`, `system_state_inner::EInvalidIdEpoch`. */
+const MESSAGE_INCORRECT_EPOCH = 1;
 const STATE_INVALID_ID_EPOCH = 3;
 
 const codeOf = (
@@ -33,6 +34,7 @@ const codeOf = (
   if (abort === undefined) return 'tx_failed';
   const { module, code } = abort;
   if (module === 'system' && code === SYSTEM_WRONG_VERSION) return 'stale_package';
+  if (module === 'messages' && code === MESSAGE_INCORRECT_EPOCH) return 'epoch_changed';
   if (module === 'system_state_inner' && code === STATE_INVALID_ID_EPOCH) return 'epoch_changed';
   if (module === 'balance' || module === 'coin') return 'price_changed';
   return 'tx_failed';

@@ -1,6 +1,6 @@
 /**
- * Calls to Sui's gRPC-web services. Every call has a deadline, transport failures are tried again
- * on the next address, and what comes back as an error is a `TuskError` that carries gRPC's status
+ * Calls to Sui's gRPC-web services. Every call has a deadline, failures on the way are tried again
+ * at the next address (the calls stay there for a while, then the first is given another chance), and what comes back as an error is a `TuskError` that carries gRPC's status
  * in `details.grpc`. Nothing here knows Walrus.
  */
 import { type GrpcTypes, RpcError, SuiGrpcClient } from '@mysten/sui/grpc';
@@ -8,11 +8,14 @@ import { Agent, fetch as undiciFetch } from 'undici';
 import { within } from '../../base/abort.ts';
 import { messageOf, TuskError } from '../../base/errors.ts';
 import type { SuiId } from '../../base/ids.ts';
+import { log } from '../../base/log.ts';
 import { type Parts, type RetryPolicy, retry } from '../retry.ts';
 
 const CALL_TIMEOUT_MS = 15_000;
 const READ_RETRY: RetryPolicy = { tries: 5, baseMs: 100, maxMs: 2_000 };
 const ONCE: RetryPolicy = { tries: 1, baseMs: 0, maxMs: 0 };
+/** After a failure an address is passed over so long, if there are others. */
+const AVOID_MS = 60_000;
 /** Most ids of one BatchGetObjects, and most objects of one page. */
 const BATCH_MAX = 50;
 /** Pages followed in one listing: a bound on work, 50,000 objects. */
@@ -50,11 +53,13 @@ export class SuiRpc {
   readonly #clients: readonly SuiGrpcClient[];
   readonly #agent = new Agent({ connections: 16, keepAliveTimeout: 10_000 });
   readonly #parts: Parts;
-  #current = 0;
+  /** When each address last failed; those that never did come first. */
+  readonly #failedMs: number[];
 
   constructor(network: string, urls: readonly string[], parts: Parts) {
     this.#urls = urls;
     this.#parts = parts;
+    this.#failedMs = urls.map(() => Number.NEGATIVE_INFINITY);
     // What wraps its errors drops their cause, where fetch keeps the reason.
     const agentFetch = ((url: string, init: object) =>
       undiciFetch(url, { ...init, dispatcher: this.#agent }).catch((error: unknown) => {
@@ -65,6 +70,13 @@ export class SuiRpc {
     );
   }
 
+  /** The first address that has not failed of late; if all have, the one whose failure is oldest. */
+  #best(): number {
+    const since = this.#parts.clock.monotonicMs() - AVOID_MS;
+    const usable = this.#failedMs.findIndex(failed => failed < since);
+    return usable >= 0 ? usable : this.#failedMs.indexOf(Math.min(...this.#failedMs));
+  }
+
   /** One call; `again` says that a failure on the way may be tried again, on the next address. */
   async call<T extends object>(
     what: string,
@@ -73,14 +85,19 @@ export class SuiRpc {
     again = true,
   ): Promise<T> {
     return retry(again ? READ_RETRY : ONCE, this.#parts, signal, async () => {
-      const index = this.#current;
+      const index = this.#best();
       try {
         return await within(signal, CALL_TIMEOUT_MS, async abort => {
           return (await send(this.#clients[index]!, abort)).response;
         });
       } catch (error) {
         const mapped = toTuskError(what, this.#urls[index]!, error);
-        if (!isRefusal(mapped)) this.#current = (index + 1) % this.#urls.length;
+        const ours = signal?.aborted === true;
+        if (!ours && !isRefusal(mapped)) {
+          this.#failedMs[index] = this.#parts.clock.monotonicMs();
+          const facts = { url: this.#urls[index], why: messageOf(mapped) };
+          log('walrus').info(facts, 'an address of Sui failed');
+        }
         throw mapped;
       }
     });

@@ -28,7 +28,7 @@ const GAS_OVERHEAD_UNITS = 1_000n;
 /** Current epoch and the next: never unsendable within seconds of signing, dead after a day or two. */
 const EPOCHS_VALID = 1;
 const REBUILD: RetryPolicy = { tries: 4, baseMs: 200, maxMs: 1_500 };
-const REBUILD_CODES = new Set(['price_changed', 'stale_package', 'epoch_changed', 'network']);
+const REBUILD_CODES = new Set(['price_changed', 'stale_package', 'network']);
 
 /** Builds a transaction from fresh state; called again when the state moved underneath. */
 export type Recipe = (refs: SystemRefs) => Promise<Transaction>;

@@ -9,12 +9,13 @@ interface Waiter {
 
 /** Grants up to `limitBytes` at a time; a single larger demand is granted when nothing else is. */
 export class ByteBudget {
-  readonly #limitBytes: number;
+  /** Most bytes at a time. */
+  readonly limitBytes: number;
   readonly #queue: Waiter[] = [];
   #usedBytes = 0;
 
   constructor(limitBytes: number) {
-    this.#limitBytes = limitBytes;
+    this.limitBytes = limitBytes;
   }
 
   /** Runs `work` while holding `bytes` of the budget; waiting ends with the signal. */
@@ -29,7 +30,7 @@ export class ByteBudget {
   }
 
   #fits(bytes: number): boolean {
-    return this.#usedBytes === 0 || this.#usedBytes + bytes <= this.#limitBytes;
+    return this.#usedBytes === 0 || this.#usedBytes + bytes <= this.limitBytes;
   }
 
   async #acquire(bytes: number, signal: AbortSignal): Promise<void> {

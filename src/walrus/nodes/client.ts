@@ -75,9 +75,10 @@ export class NodeClient {
     return this.#noted(node, () => this.#http.send(node, request), isSliver);
   }
 
-  #put(node: StorageNode, path: string, body: Buffer, signal: AbortSignal): Promise<unknown> {
+  /** True if what was put was new to the node. */
+  #put(node: StorageNode, path: string, body: Buffer, signal: AbortSignal): Promise<boolean> {
     const request = { method: 'PUT', path, body, timeoutMs: SLIVER_MS, signal } as const;
-    return this.#noted(node, () => this.#http.json(node, request));
+    return this.#noted(node, () => this.#http.put(node, request));
   }
 
   async #isStored(node: StorageNode, path: string, signal: AbortSignal): Promise<boolean> {
@@ -92,11 +93,6 @@ export class NodeClient {
     }
   }
 
-  /** Does the node have the blob's metadata? */
-  hasMetadata(node: StorageNode, blobId: BlobId, signal: AbortSignal): Promise<boolean> {
-    return this.#isStored(node, `/v1/blobs/${blobId}/metadata/status`, signal);
-  }
-
   /** Does the node have this sliver? */
   hasSliver(
     node: StorageNode,
@@ -108,17 +104,17 @@ export class NodeClient {
     return this.#isStored(node, `${sliverPath(blobId, pair, type)}/status`, signal);
   }
 
-  /** Stores metadata (BCS BlobMetadata without the blob ID). */
+  /** Stores metadata (BCS BlobMetadata without the blob ID); false if the node had it. */
   putMetadata(
     node: StorageNode,
     blobId: BlobId,
     metadata: Buffer,
     signal: AbortSignal,
-  ): Promise<unknown> {
+  ): Promise<boolean> {
     return this.#put(node, `/v1/blobs/${blobId}/metadata`, metadata, signal);
   }
 
-  /** Stores a sliver in its wire form. */
+  /** Stores a sliver in its wire form; false if the node had it. */
   putSliver(
     node: StorageNode,
     blobId: BlobId,
@@ -126,7 +122,7 @@ export class NodeClient {
     type: SliverType,
     wire: Buffer,
     signal: AbortSignal,
-  ): Promise<unknown> {
+  ): Promise<boolean> {
     return this.#put(node, sliverPath(blobId, pair, type), wire, signal);
   }
 

@@ -23,6 +23,11 @@ export interface NodeRequest {
   readonly signal: AbortSignal;
 }
 
+interface NodeAnswer {
+  readonly status: number;
+  readonly body: Buffer;
+}
+
 /** How a storage node refused: HTTP status and the reason it gave. */
 const refusal = (
   node: StorageNode,
@@ -103,6 +108,15 @@ export class NodeHttp {
 
   /** Body of a successful answer; rejects on any other. */
   async send(node: StorageNode, request: NodeRequest): Promise<Buffer> {
+    return (await this.#limited(node, request)).body;
+  }
+
+  /** Puts a body; true if the node says that it was new to it (201). */
+  async put(node: StorageNode, request: Omit<NodeRequest, 'accept'>): Promise<boolean> {
+    return (await this.#limited(node, { ...request, accept: 'json' })).status === 201;
+  }
+
+  async #limited(node: StorageNode, request: NodeRequest): Promise<NodeAnswer> {
     const limit = deadline(request.signal, request.timeoutMs);
     try {
       return await this.#exchange(node, request, limit.signal);
@@ -121,7 +135,11 @@ export class NodeHttp {
     }
   }
 
-  async #exchange(node: StorageNode, request: NodeRequest, signal: AbortSignal): Promise<Buffer> {
+  async #exchange(
+    node: StorageNode,
+    request: NodeRequest,
+    signal: AbortSignal,
+  ): Promise<NodeAnswer> {
     const answer = await this.#pool(node).request({
       method: request.method,
       path: request.path,
@@ -138,7 +156,7 @@ export class NodeHttp {
     const max = ok ? (request.bodyBytesMax ?? JSON_BYTES_MAX) : JSON_BYTES_MAX;
     const declared = Number(answer.headers['content-length']);
     const body = await readBounded(node, answer.body, max, declared);
-    if (ok) return body;
+    if (ok) return { status: answer.statusCode, body };
     const after = Number(answer.headers['retry-after']) * 1000;
     throw refusal(node, request, answer.statusCode, body, Number.isFinite(after) ? after : 0);
   }

@@ -1,15 +1,16 @@
 /**
- * Storing a blob on all nodes in parallel. Each node goes through metadata, slivers, confirmation;
- * what it already has is not sent again. The certificate is there as soon as a quorum of shards
- * has confirmed; the rest goes on as the tail, which unreachable nodes do not hold up.
+ * Storing a blob on all nodes in parallel. Each node goes through metadata, slivers, confirmation.
+ * The certificate is there as soon as a quorum of shards has confirmed; the rest goes on as the
+ * tail, which slow and unreachable nodes do not hold up. If the epoch changes meanwhile, the upload
+ * goes on in the new one: with its committee, sending only what its nodes do not have.
  */
 import { type FileHandle, open } from 'node:fs/promises';
-import { abortError, deadline } from '../../base/abort.ts';
+import { abortError, type Deadline, deadline } from '../../base/abort.ts';
 import { messageOf, TuskError } from '../../base/errors.ts';
-import type { SliverType, SuiId } from '../../base/ids.ts';
+import type { SuiId } from '../../base/ids.ts';
 import { log } from '../../base/log.ts';
 import { type BlobShape, native } from '../../native.ts';
-import { Confirmations, quorumOf } from '../certificate.ts';
+import { Confirmations, epochOfConfirmation, quorumOf } from '../certificate.ts';
 import type {
   Certificate,
   Committee,
@@ -18,22 +19,22 @@ import type {
   StoreProgress,
   StoreRun,
 } from '../network.ts';
-import { type Parts, pause, type RetryPolicy, retry } from '../retry.ts';
+import { backoffMs, type Parts, pause, type RetryPolicy } from '../retry.ts';
 import type { ByteBudget } from './budget.ts';
-import { isUnregistered, type NodeClient } from './client.ts';
-import { pairOfShard, rotationOf, wireSliver } from './places.ts';
+import type { NodeClient, RawConfirmation } from './client.ts';
+import { rotationOf } from './places.ts';
+import { retryNode, storeOnNode, type UploadWork } from './upload-node.ts';
+import { type ReadCommittee, Round } from './upload-round.ts';
 
-const NODE_RETRY: RetryPolicy = { tries: 5, baseMs: 200, maxMs: 2_000 };
-/** Nodes learn of a registration some time after the chain. */
-const REGISTRATION_MS = 60_000;
-const REGISTRATION_POLL_MS = 200;
-const SLIVERS_AT_ONCE = 4;
+/** How long a node may confirm for another epoch than the chain's before it counts as failed. */
+const EPOCH_LAG_MS = 60_000;
+const EPOCH_LAG: RetryPolicy = { tries: Number.POSITIVE_INFINITY, baseMs: 250, maxMs: 2_000 };
 
 /** What an upload works with. */
 export interface UploadParts extends Parts {
   readonly client: NodeClient;
   readonly budget: ByteBudget;
-  readonly committee: (fresh: boolean, signal: AbortSignal) => Promise<Committee>;
+  readonly committee: ReadCommittee;
 }
 
 /** What the caller asks for (see `Network.store`). */
@@ -68,11 +69,9 @@ class Upload {
   readonly #object: BlobRefs;
   readonly #options: UploadOptions;
   readonly #shape: BlobShape;
-  readonly #rotation: number;
-  readonly #limit;
+  readonly #limit: Deadline;
   readonly #progress: StoreProgress;
-  readonly #failures = new Map<StorageNode, unknown>();
-  #storedShards = 0;
+  #failures = new Map<StorageNode, unknown>();
   #tailTimer: NodeJS.Timeout | undefined;
 
   constructor(parts: UploadParts, file: EncodedFile, object: BlobRefs, options: UploadOptions) {
@@ -86,7 +85,6 @@ class Upload {
     this.#object = object;
     this.#options = options;
     this.#shape = native.blobShape(file.size, file.nShards);
-    this.#rotation = rotationOf(file.blobId, file.nShards);
     this.#limit = deadline(options.signal, undefined);
     const pairBytes = this.#shape.primaryBytes + this.#shape.secondaryBytes;
     this.#progress = { bytesSent: 0, bytesTotal: pairBytes * file.nShards, shardsConfirmed: 0 };
@@ -94,18 +92,22 @@ class Upload {
 
   /** Runs to the end of the tail; never rejects. */
   async run(): Promise<{ shards: number; missing: string[] }> {
+    let committee: Committee | undefined;
     try {
-      await this.#run();
+      committee = await this.#run();
     } catch (error) {
       this.#settle.reject(error);
     } finally {
       clearTimeout(this.#tailTimer);
       this.#limit.done();
     }
-    return {
-      shards: this.#storedShards,
-      missing: this.#missing(),
-    };
+    return { shards: this.#storedShards(committee), missing: this.#missing() };
+  }
+
+  /** Shards of the nodes of the last round that did not fail. */
+  #storedShards(committee: Committee | undefined): number {
+    const stored = committee?.nodes.filter(node => !this.#failures.has(node)) ?? [];
+    return stored.reduce((sum, node) => sum + node.shards.length, 0);
   }
 
   /** Names of the nodes that failed, in the committee's order. */
@@ -113,133 +115,113 @@ class Upload {
     return [...this.#failures.keys()].sort((a, b) => a.index - b.index).map(node => node.name);
   }
 
-  async #run(): Promise<void> {
-    const committee = await this.#parts.committee(false, this.#limit.signal);
+  /** Rounds until one is not overtaken by a new epoch; the committee of the last. */
+  async #run(): Promise<Committee> {
+    const handle = await open(this.#file.sliversPath, 'r');
+    try {
+      let committee = await this.#parts.committee(false, this.#limit.signal);
+      for (;;) {
+        const next = await this.#round(committee, handle);
+        if (next === undefined) return committee;
+        log('walrus').info({ blobId: this.#file.blobId, epoch: next.epoch }, 'epoch has changed');
+        committee = next;
+      }
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /** All nodes of one committee; answers a newer committee if there is one before the quorum. */
+  async #round(committee: Committee, handle: FileHandle): Promise<Committee | undefined> {
     if (committee.nShards !== this.#file.nShards) {
       throw new TuskError(
         'epoch_changed',
         `blob ${this.#file.blobId} was encoded for ${this.#file.nShards} shards, the network has ${committee.nShards}: encode it again`,
       );
     }
+    this.#failures = new Map();
+    this.#progress.bytesSent = 0;
+    const round = new Round(this.#parts.committee, committee, this.#limit.signal);
     const confirmations = new Confirmations(committee, this.#file.blobId, this.#object);
-    const handle = await open(this.#file.sliversPath, 'r');
+    const work = this.#work(committee, handle);
     try {
-      await Promise.all(committee.nodes.map(node => this.#storeOn(node, handle, confirmations)));
+      await Promise.all(
+        committee.nodes.map(node => this.#storeOn(node, round, work, confirmations)),
+      );
     } finally {
-      await handle.close();
+      round.end();
     }
+    if (round.next !== undefined) return round.next;
+    for (const liar of confirmations.verify()) this.#lied(liar);
     if (!confirmations.isQuorum) throw await this.#tooFew(committee, confirmations.shards);
+    return undefined;
+  }
+
+  #work(committee: Committee, handle: FileHandle): UploadWork {
+    const { client, budget, clock, random } = this.#parts;
+    return {
+      ...{ client, budget, clock, random, handle },
+      nodeBytesMax: budget.limitBytes / committee.nodes.length,
+      file: this.#file,
+      shape: this.#shape,
+      rotation: rotationOf(this.#file.blobId, this.#file.nShards),
+      onStored: bytes => {
+        this.#progress.bytesSent += bytes;
+        this.#options.onProgress?.(this.#progress);
+      },
+    };
   }
 
   /** One node from metadata to confirmation; a failure is noted, not thrown. */
   async #storeOn(
     node: StorageNode,
-    handle: FileHandle,
+    round: Round,
+    work: UploadWork,
     confirmations: Confirmations,
   ): Promise<void> {
-    const signal = this.#limit.signal;
     try {
-      const resuming = await this.#storeMetadata(node, signal);
-      await this.#storeSlivers(node, handle, resuming, signal);
-      await this.#confirm(node, confirmations, signal);
+      await storeOnNode(work, node, round.signal);
+      await this.#confirm(node, round, confirmations);
     } catch (error) {
+      // A node that gave its shards away is the first to show that the committee is an old one.
+      if (isReassigned(error) && this.#tailTimer === undefined) await round.isOld();
       this.#failures.set(node, error);
       log('walrus').info({ node: node.name, why: messageOf(error) }, 'node not stored');
     }
   }
 
-  #retry<T>(signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
-    return retry(NODE_RETRY, this.#parts, signal, attempt);
-  }
-
-  /** Answers whether the node had the metadata, so that its slivers are worth asking for. */
-  async #storeMetadata(node: StorageNode, signal: AbortSignal): Promise<boolean> {
-    const { client, clock } = this.#parts;
-    const { blobId, metadata } = this.#file;
-    if (await this.#retry(signal, () => client.hasMetadata(node, blobId, signal))) return true;
+  /** The node's confirmation, asked for again while node and chain are not in the same epoch. */
+  async #confirm(node: StorageNode, round: Round, confirmations: Confirmations): Promise<void> {
+    const { client, clock, random } = this.#parts;
     const startMs = clock.monotonicMs();
-    for (;;) {
-      try {
-        await this.#retry(signal, () =>
-          client.putMetadata(node, blobId, metadata, signal).catch(unregisteredForNow),
+    for (let failed = 1; ; failed++) {
+      const raw = await retryNode(this.#parts, round.signal, () =>
+        client.confirmation(node, this.#file.blobId, this.#object, round.signal),
+      );
+      if (raw.message.equals(confirmations.message)) {
+        return this.#confirmed(node, raw, confirmations);
+      }
+      const epoch = epochOfConfirmation(raw.message, confirmations.message);
+      if (epoch === undefined || !isSigned(node, raw)) throw this.#lied(node);
+      // Behind the certificate it only matters that the node has everything.
+      if (this.#tailTimer !== undefined) return;
+      if (epoch > round.committee.epoch) await round.isOld();
+      if (clock.monotonicMs() - startMs > EPOCH_LAG_MS) {
+        throw new TuskError(
+          'epoch_changed',
+          `storage node ${node.name} confirms for epoch ${epoch}, the chain is in ${round.committee.epoch}`,
+          { details: { node: node.name } },
         );
-        return false;
-      } catch (error) {
-        if (!isUnregistered(error) || clock.monotonicMs() - startMs > REGISTRATION_MS) throw error;
       }
-      await pause(clock, REGISTRATION_POLL_MS, signal);
+      await pause(clock, backoffMs(EPOCH_LAG, failed, random), round.signal);
     }
   }
 
-  async #storeSlivers(
-    node: StorageNode,
-    handle: FileHandle,
-    resuming: boolean,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { nShards } = this.#file;
-    const queue = node.shards.flatMap(shard => {
-      const pair = pairOfShard(shard, this.#rotation, nShards);
-      return [
-        { pair, type: 'primary' as SliverType },
-        { pair, type: 'secondary' as SliverType },
-      ];
-    });
-    const worker = async () => {
-      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-        await this.#storeSliver(node, handle, next.pair, next.type, resuming, signal);
-      }
-    };
-    try {
-      await Promise.all(Array.from({ length: SLIVERS_AT_ONCE }, worker));
-    } catch (error) {
-      queue.length = 0;
-      throw error;
+  #confirmed(node: StorageNode, { signature }: RawConfirmation, confirmations: Confirmations) {
+    confirmations.add(node, signature);
+    if (confirmations.isQuorum && this.#tailTimer === undefined) {
+      for (const liar of confirmations.verify()) this.#lied(liar);
     }
-  }
-
-  async #storeSliver(
-    node: StorageNode,
-    handle: FileHandle,
-    pair: number,
-    type: SliverType,
-    resuming: boolean,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { client, budget } = this.#parts;
-    const { blobId, nShards } = this.#file;
-    const { primaryBytes, secondaryBytes, symbolBytes } = this.#shape;
-    const length = type === 'primary' ? primaryBytes : secondaryBytes;
-    const stored =
-      resuming &&
-      (await this.#retry(signal, () => client.hasSliver(node, blobId, pair, type, signal)));
-    if (!stored) {
-      await budget.using(length, signal, async () => {
-        const index = type === 'primary' ? pair : nShards - 1 - pair;
-        const { wire, data } = wireSliver(length, symbolBytes, index);
-        const offset =
-          pair * (primaryBytes + secondaryBytes) + (type === 'primary' ? 0 : primaryBytes);
-        await readFully(handle, data, offset);
-        await this.#retry(signal, () => client.putSliver(node, blobId, pair, type, wire, signal));
-      });
-    }
-    this.#progress.bytesSent += length;
-    this.#options.onProgress?.(this.#progress);
-  }
-
-  async #confirm(
-    node: StorageNode,
-    confirmations: Confirmations,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { client } = this.#parts;
-    const raw = await this.#retry(signal, () =>
-      client.confirmation(node, this.#file.blobId, this.#object, signal),
-    );
-    if (!confirmations.add(node, raw.message, raw.signature)) {
-      throw this.#badConfirmation(node, raw.message, confirmations.message);
-    }
-    this.#storedShards += node.shards.length;
     this.#progress.shardsConfirmed = confirmations.shards;
     this.#options.onProgress?.(this.#progress);
     if (!confirmations.isQuorum || this.#tailTimer !== undefined) return;
@@ -250,49 +232,40 @@ class Upload {
     );
   }
 
-  #badConfirmation(node: StorageNode, message: Buffer, expected: Buffer): TuskError {
-    const otherEpoch = message.length === expected.length && !message.equals(expected);
-    if (otherEpoch) {
-      return new TuskError(
-        'epoch_changed',
-        `storage node ${node.name} confirmed for another epoch or blob`,
-        { details: { node: node.name } },
-      );
-    }
+  /** Notes a node whose confirmation is none. */
+  #lied(node: StorageNode): TuskError {
     this.#parts.client.health.lied(node, 'its confirmation does not verify');
-    return new TuskError(
+    const error = new TuskError(
       'unverified',
       `the confirmation of storage node ${node.name} does not verify`,
-      {
-        details: { node: node.name },
-      },
+      { details: { node: node.name } },
     );
+    this.#failures.set(node, error);
+    return error;
   }
 
+  /** What is to be known of an upload without a quorum; the next attempt reads the chain anew. */
   async #tooFew(committee: Committee, shards: number): Promise<TuskError> {
     if (this.#options.signal.aborted) return abortError(this.#options.signal);
-    const causes = [...this.#failures.values()];
-    if (causes.some(cause => cause instanceof TuskError && cause.code === 'epoch_changed')) {
-      await this.#parts.committee(true, this.#options.signal).catch(() => {});
-    }
+    await this.#parts.committee(true, this.#options.signal).catch(() => {});
     return new TuskError(
       'too_few_shards',
       `blob ${this.#file.blobId} was confirmed by nodes of ${shards} of ${committee.nShards} shards, ${quorumOf(committee.nShards)} are needed; missing: ${this.#missing().join(', ')}. What was stored stays stored; it is tried again.`,
-      { cause: causes[0], details: { shards, needed: quorumOf(committee.nShards) } },
+      {
+        cause: [...this.#failures.values()][0],
+        details: { shards, needed: quorumOf(committee.nShards) },
+      },
     );
   }
 }
 
-/** Waiting for a registration has its own patience: not a failure that the retry policy counts. */
-const unregisteredForNow = (error: unknown): never => {
-  if (!(error instanceof TuskError) || !isUnregistered(error)) throw error;
-  throw new TuskError(error.code, error.message, { kind: 'permanent', details: error.details });
-};
+const isReassigned = (error: unknown): boolean =>
+  error instanceof TuskError && error.details.reason === 'SHARD_NOT_ASSIGNED';
 
-const readFully = async (handle: FileHandle, into: Buffer, offset: number): Promise<void> => {
-  for (let at = 0; at < into.length; ) {
-    const { bytesRead } = await handle.read(into, at, into.length - at, offset + at);
-    if (bytesRead === 0) throw new TuskError('damaged', 'the file of encoded slivers is too short');
-    at += bytesRead;
+const isSigned = (node: StorageNode, { message, signature }: RawConfirmation): boolean => {
+  try {
+    return native.blsVerify(node.publicKey, message, signature);
+  } catch {
+    return false;
   }
 };

@@ -1,0 +1,151 @@
+/** Several addresses of Sui, one of which fails; and a package that is upgraded under a client. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { systemClock } from '../../src/base/clock.ts';
+import { systemRandom } from '../../src/base/random.ts';
+import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts';
+import { Versioned } from '../../src/walrus/chain/layouts.ts';
+import { SuiRpc } from '../../src/walrus/chain/rpc.ts';
+import { RealNetwork } from '../../src/walrus/real-network.ts';
+import { Wallet } from '../../src/walrus/wallet.ts';
+import { bytesOf, encode, registerRequest } from '../support/blobs.ts';
+import { RpcProxy } from '../support/rpc-proxy.ts';
+
+let directory: string;
+let localnet: LocalnetHandle;
+let first: RpcProxy;
+let second: RpcProxy;
+const wallet = Wallet.generate();
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'G-rpc-'));
+  localnet = await startLocalnet({ directory: join(directory, 'net'), nodes: 13, shards: 100 });
+  await localnet.faucet(wallet.address);
+  first = await RpcProxy.start(localnet.rpcUrl);
+  second = await RpcProxy.start(localnet.rpcUrl);
+});
+afterAll(async () => {
+  await Promise.all([first?.close(), second?.close()]);
+  await localnet?.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** A client of both addresses, with a clock that the test moves on. */
+const open = () => {
+  let aheadMs = 0;
+  const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs };
+  const { packageConfig, nodeScheme } = localnet;
+  for (const proxy of [first, second]) proxy.calls.length = 0;
+  const rpcUrls = [first.url, second.url];
+  const settings = { name: 'localnet', rpcUrls, ...packageConfig, nodeScheme };
+  const network = new RealNetwork(settings, wallet, { clock });
+  return { network, moveOn: (ms: number) => (aheadMs += ms) };
+};
+
+test('one address fails: calls go to the next, stay there, and come back after a while', async () => {
+  const { network, moveOn } = open();
+  await network.balance();
+  expect(second.calls).toEqual([]);
+  first.passage = () => 'refuse';
+  const { wal } = await network.balance();
+  expect(wal).toBeGreaterThan(0n);
+  first.passage = () => 'pass';
+  first.calls.length = 0;
+  await network.balance();
+  await network.committee({ fresh: true });
+  expect(first.calls).toEqual([]);
+  moveOn(61_000);
+  second.calls.length = 0;
+  await network.balance();
+  expect(second.calls).toEqual([]);
+  await network.close();
+});
+
+test('both fail: the error names what was asked, and passes when one is back', async () => {
+  const { network } = open();
+  first.passage = () => 'refuse';
+  second.passage = () => 'refuse';
+  await expect(network.prices()).rejects.toMatchObject({ code: 'network', kind: 'transient' });
+  second.passage = () => 'pass';
+  expect((await network.prices()).epoch).toBe(1);
+  first.passage = () => 'pass';
+  await network.close();
+});
+
+test('the answer to a transaction is lost: the same bytes go to the next address, one is executed', async () => {
+  const { network } = open();
+  const file = await encode(directory, bytesOf(1, 10_000));
+  const before = await network.balance();
+  const tx = await network.signRegister(registerRequest(file));
+  first.passage = method => (method === 'ExecuteTransaction' ? 'lose' : 'pass');
+  second.calls.length = 0;
+  const result = await network.submit(tx);
+  first.passage = () => 'pass';
+  expect(result).toMatchObject({ ok: true, digest: tx.digest });
+  expect(second.calls.length).toBeGreaterThan(0);
+  const after = await network.balance();
+  expect(before.wal - after.wal).toBe(result.walSpent);
+  const mine = await network.blobsOf(wallet.address);
+  expect(mine.filter(blob => blob.blobId === file.blobId)).toHaveLength(1);
+  await network.close();
+});
+
+test('a transaction never arrives at one address: it is sent to the next, same digest', async () => {
+  const { network } = open();
+  const file = await encode(directory, bytesOf(2, 10_000));
+  const tx = await network.signRegister(registerRequest(file));
+  first.passage = method => (method === 'ExecuteTransaction' ? 'refuse' : 'pass');
+  second.calls.length = 0;
+  const result = await network.submit(tx);
+  first.passage = () => 'pass';
+  expect(result).toMatchObject({ ok: true, digest: tx.digest });
+  expect(second.calls).toContain('ExecuteTransaction');
+  await network.close();
+});
+
+/** Ids of the package that types carry and of the one that is called. */
+const packages = async (): Promise<{ original: Buffer; current: Buffer }> => {
+  const { rpcUrl, packageConfig } = localnet;
+  const rpc = new SuiRpc('localnet', [rpcUrl], { clock: systemClock, random: systemRandom });
+  const [system] = await rpc.objects([packageConfig.systemObjectId], ['object_type', 'contents']);
+  await rpc.close();
+  const bytes = (id: string) => Buffer.from(id.slice(2).padStart(64, '0'), 'hex');
+  return {
+    original: bytes(system!.objectType!.split('::')[0]!),
+    current: bytes(Versioned.parse(system!.contents!.value!).package_id),
+  };
+};
+
+test('an upgraded package: what is built for the old one aborts by its version, then all is read anew', async () => {
+  const { network } = open();
+  const { original, current } = await packages();
+  const file = await encode(directory, bytesOf(3, 10_000));
+  // As long as the address shows the system object of before, transactions go to the old package.
+  let shown = 0;
+  first.alter = (method, answer) => {
+    const at = method === 'BatchGetObjects' ? answer.indexOf(current) : -1;
+    if (at < 0) return answer;
+    shown++;
+    return Buffer.concat([answer.subarray(0, at), original, answer.subarray(at + 32)]);
+  };
+  await expect(network.signRegister(registerRequest(file))).rejects.toMatchObject({
+    code: 'stale_package',
+    kind: 'transient',
+  });
+  expect(shown).toBeGreaterThan(1);
+  // One stale answer is mended within the call.
+  let left = 1;
+  const stale = first.alter;
+  first.alter = (method, answer) => {
+    const altered = left > 0 ? stale(method, answer) : answer;
+    if (altered !== answer) left--;
+    return altered;
+  };
+  const tx = await network.signRegister(registerRequest(file));
+  expect(left).toBe(0);
+  first.alter = (_, answer) => answer;
+  expect(await network.submit(tx)).toMatchObject({ ok: true });
+  await network.close();
+});

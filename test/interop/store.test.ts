@@ -1,0 +1,89 @@
+/**
+ * Storing on committees of uneven weight, beside nodes that hang, and over a change of the epoch:
+ * what counts is shards, and nothing is sent or paid twice.
+ */
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts';
+import { RealNetwork } from '../../src/walrus/real-network.ts';
+import { Wallet } from '../../src/walrus/wallet.ts';
+import { bytesOf, encode, publish, register } from '../support/blobs.ts';
+
+const WEIGHTS = [12, 11, 10, 9, 9, 8, 8, 8, 7, 6, 5, 4, 3];
+
+let directory: string;
+let localnet: LocalnetHandle;
+const wallet = Wallet.generate();
+let network: RealNetwork;
+
+const open = () =>
+  new RealNetwork(
+    {
+      name: 'localnet',
+      rpcUrls: [localnet.rpcUrl],
+      ...localnet.packageConfig,
+      nodeScheme: localnet.nodeScheme,
+    },
+    wallet,
+  );
+const signal = () => AbortSignal.timeout(60_000);
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'G-store-'));
+  localnet = await startLocalnet({
+    directory: join(directory, 'net'),
+    nodes: WEIGHTS.length,
+    shards: 100,
+    weights: WEIGHTS,
+  });
+  await localnet.faucet(wallet.address);
+});
+afterAll(async () => {
+  await localnet?.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+beforeEach(() => {
+  network = open();
+});
+afterEach(() => network.close());
+
+test('the five smallest of 13 nodes stopped: the rest have 75 shards, and it stores', async () => {
+  const { nodes } = await network.committee();
+  expect(nodes.map(node => node.shards.length)).toEqual(WEIGHTS);
+  const stopped = [8, 9, 10, 11, 12];
+  await localnet.stopNode(...stopped);
+  try {
+    const bytes = bytesOf(1, 500_000);
+    const file = await encode(directory, bytes);
+    const { certificate, tail } = await publish(network, file);
+    expect(certificate.shards).toBeGreaterThanOrEqual(67);
+    expect(tail).toEqual({ shards: 75, missing: stopped.map(index => `node-${index}`) });
+    expect(Buffer.compare(await network.readBlob(file.blobId, signal()), bytes)).toBe(0);
+  } finally {
+    await localnet.startNode(...stopped);
+  }
+});
+
+test('the four largest stopped: it is pending, says why, and ends when they are back', async () => {
+  const stopped = [0, 1, 2, 3];
+  const file = await encode(directory, bytesOf(2, 500_000));
+  await localnet.stopNode(...stopped);
+  const objectId = await register(network, file);
+  const object = { objectId, deletable: true };
+  try {
+    const run = network.store(file, object, { signal: signal(), tailMs: 1_000 });
+    await expect(run.certificate).rejects.toMatchObject({
+      code: 'too_few_shards',
+      kind: 'transient',
+      message: `blob ${file.blobId} was confirmed by nodes of 58 of 100 shards, 67 are needed; missing: node-0, node-1, node-2, node-3. What was stored stays stored; it is tried again.`,
+    });
+  } finally {
+    await localnet.startNode(...stopped);
+  }
+  const again = network.store(file, object, { signal: signal(), tailMs: 30_000 });
+  expect((await again.certificate).shards).toBeGreaterThanOrEqual(67);
+  expect(await again.tail).toEqual({ shards: 100, missing: [] });
+});

@@ -1,0 +1,57 @@
+/**
+ * A Sui fullnode that fails as told: it stands in front of a ledger, passes calls on, refuses
+ * them, loses the answers of some, or alters bytes of answers. A test's seam on the wire.
+ */
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** What becomes of a call: passed on, cut before it arrives, or cut before its answer. */
+export type Passage = 'pass' | 'refuse' | 'lose';
+
+/** Such a node. */
+export class RpcProxy {
+  readonly #server: Server;
+  /** Methods called, in order (`ExecuteTransaction` …). */
+  readonly calls: string[] = [];
+  /** Decides a call by its method. */
+  passage: (method: string) => Passage = () => 'pass';
+  /** Alters answers. */
+  alter: (method: string, answer: Buffer) => Buffer = (_, answer) => answer;
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** Starts one in front of `rpcUrl`. */
+  static async start(rpcUrl: string): Promise<RpcProxy> {
+    const server = createServer();
+    const proxy = new RpcProxy(server);
+    server.on('request', async (request, response) => {
+      const method = request.url!.split('/').at(-1)!;
+      proxy.calls.push(method);
+      const passage = proxy.passage(method);
+      const body = Buffer.concat(await request.toArray());
+      if (passage === 'refuse') return response.destroy();
+      const answer = await fetch(`${rpcUrl}${request.url}`, {
+        method: request.method!,
+        headers: { 'content-type': request.headers['content-type']! },
+        body,
+      });
+      const bytes = proxy.alter(method, Buffer.from(await answer.arrayBuffer()));
+      if (passage === 'lose') return response.destroy();
+      response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type')! });
+      response.end(bytes);
+    });
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+    return proxy;
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise(resolve => this.#server.close(resolve));
+  }
+}
