@@ -12,6 +12,7 @@ const COMMANDS: Record<string, () => Promise<Register>> = {
   umount: async () => (await import('./umount.ts')).registerUmount,
   sync: async () => (await import('./sync.ts')).registerSync,
   status: async () => (await import('./status.ts')).registerStatus,
+  limit: async () => (await import('./limit.ts')).registerLimit,
   cache: async () => (await import('./cache.ts')).registerCache,
   'blob-id': async () => (await import('./blob-id.ts')).registerBlobId,
 };

@@ -14,6 +14,14 @@ const USAGE = 1;
 const MOUNT_FAILED = 32;
 
 const DRIVE: Readonly<Record<string, string>> = { ro: '--read-only', allow_other: '--allow-other' };
+/** Options of the drive with a value: `limit_upload=10M`. */
+const VALUED = /^(limit_upload|limit_download)=(.+)$/;
+/** What an option of the drive is on the command line; nothing for others. */
+const wordsOf = (option: string): string[] => {
+  const [, name, value] = VALUED.exec(option) ?? [];
+  if (name !== undefined) return [`--${name.replace('_', '-')}`, value!];
+  return Object.hasOwn(DRIVE, option) ? [DRIVE[option]!] : [];
+};
 /** Flags of mount(2) that a mounted file system can be given. */
 const KERNEL = new Set(
   'ro rw nosuid suid nodev dev noexec exec noatime atime nodiratime diratime relatime norelatime strictatime nostrictatime lazytime nolazytime'.split(
@@ -48,14 +56,14 @@ const mount = (volume: string, directory: string, { options, sloppy }: HelperOpt
   if (options.includes('remount'))
     return setFlags(directory, ['remount', ...options.filter(option => KERNEL.has(option))]);
   const unknown = options.filter(
-    option => !(option in DRIVE) && !KERNEL.has(option) && !isFstab(option),
+    option => wordsOf(option).length === 0 && !KERNEL.has(option) && !isFstab(option),
   );
   if (unknown.length > 0 && sloppy !== true) {
     console.error(`mount.tuskfs: unknown option ${unknown.join(', ')}; nothing was mounted`);
     return USAGE;
   }
   const main = fileURLToPath(new URL(`./main.${EXTENSION}`, import.meta.url));
-  const words = options.flatMap(option => DRIVE[option] ?? []);
+  const words = options.flatMap(wordsOf);
   const mounted = run(process.execPath, [main, 'mount', volume, directory, ...words]);
   const flags = options.filter(
     option => KERNEL.has(option) && option !== 'ro' && !FSTAB.has(option),

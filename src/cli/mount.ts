@@ -10,7 +10,7 @@ import { openVolume } from '../volume/create.ts';
 import { volumePaths } from '../volume/paths.ts';
 import { loadSettings, networkNamed, volumeNamed } from '../volume/settings.ts';
 import { say } from './command.ts';
-import { duration } from './options.ts';
+import { duration, ratePlan } from './options.ts';
 import { readPassphrase } from './passphrase.ts';
 import { type Target, targetOf } from './target.ts';
 
@@ -21,6 +21,8 @@ interface MountOptions {
   passphraseFile?: string;
   readTimeout: number;
   stopTimeout: number;
+  limitUpload: string;
+  limitDownload: string;
 }
 
 /** The mount point's real path; the kernel shows that one. A stale endpoint cannot be resolved and is taken as written. */
@@ -93,6 +95,7 @@ const configure = async (
     tethered: options.foreground === true,
     readTimeoutMs: options.readTimeout,
     stopTimeoutMs: options.stopTimeout,
+    limits: { upload: options.limitUpload, download: options.limitDownload },
   };
 };
 
@@ -184,6 +187,19 @@ export const registerMount = (program: Command): void => {
       new Option('--stop-timeout <duration>', 'longest wait for the last flush when stopped')
         .argParser(duration)
         .default(60_000, '60s'),
+    )
+    .addOption(
+      new Option(
+        '--limit-upload <rate>',
+        'most bytes a second to the network, like 10M, or a timetable like "08:00,512K 18:00,10M 23:00,off"',
+      )
+        .argParser(ratePlan)
+        .default('off'),
+    )
+    .addOption(
+      new Option('--limit-download <rate>', 'most bytes a second from the network')
+        .argParser(ratePlan)
+        .default('off'),
     )
     .description('mount a volume; returns when it is usable')
     .action(async (name: string, directory: string, options: MountOptions) => {

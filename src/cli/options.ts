@@ -1,5 +1,7 @@
 /** Parsers of option values. */
 import { InvalidArgumentError } from 'commander';
+import { messageOf } from '../base/errors.ts';
+import { formatRatePlan, parseRatePlan } from '../base/rate.ts';
 
 /** A whole number within bounds. */
 export const wholeNumber =
@@ -40,6 +42,15 @@ export const byteSize = (text: string): number => {
   const match = /^(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?$/i.exec(text);
   if (match === null) throw new InvalidArgumentError('must be a size like 512M or 10G.');
   return Math.floor(Number(match[1]) * SIZE_BYTES[match[2]!.toUpperCase()]!);
+};
+
+/** A rate like `10M` or a timetable of rates, in its plainest form. */
+export const ratePlan = (text: string): string => {
+  try {
+    return formatRatePlan(parseRatePlan(text));
+  } catch (error) {
+    throw new InvalidArgumentError(messageOf(error));
+  }
 };
 
 /** An amount of a coin with up to 9 decimals, in its smallest unit. */

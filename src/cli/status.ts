@@ -20,6 +20,12 @@ const flushLine = ({ flush, oldestStagedMs }: StatusReport): string => {
   return `flush: ${flush.state}, ${formatBytes(flush.bytesDone)} of ${formatBytes(flush.bytesTotal)}, ${formatBytes(flush.rate)}/s${left}`;
 };
 
+/** Limits of traffic, where there are any. */
+const limits = ({ limits: now }: StatusReport): string[] =>
+  now === null || (now.upload === 'off' && now.download === 'off')
+    ? []
+    : [`limits: upload ${now.upload}, download ${now.download}`];
+
 const coin = (value: string | null): string => (value === null ? '?' : formatCoin(BigInt(value)));
 
 const describe = (report: StatusReport, { mountPoint }: Target): string => {
@@ -42,6 +48,7 @@ const describe = (report: StatusReport, { mountPoint }: Target): string => {
     ),
     `wallet ${wallet.address}: ${coin(wallet.wal)} WAL, ${coin(wallet.sui)} SUI`,
     `cost so far: ${coin(cost.wal)} WAL, ${coin(cost.sui)} SUI for ${cost.packs} packs, ${formatBytes(cost.encodedBytes)} encoded`,
+    ...limits(report),
     ...(report.networkError === '' ? [] : [`network: ${report.networkError}`]),
   ].join('\n');
 };

@@ -10,6 +10,7 @@ import { messageOf, TuskError } from '../base/errors.ts';
 import { PACK_BYTES_MAX } from '../base/limits.ts';
 import { log, logToFile } from '../base/log.ts';
 import { systemRandom } from '../base/random.ts';
+import { formatRatePlan, parseRatePlan } from '../base/rate.ts';
 import type { SliverRequest } from '../content/types.ts';
 import { Flusher } from '../flush/flusher.ts';
 import type { FlushFront } from '../flush/types.ts';
@@ -17,10 +18,10 @@ import { volumeKeys } from '../format/keys.ts';
 import { stagedPlace } from '../log/place.ts';
 import { native } from '../native.ts';
 import { volumePaths } from '../volume/paths.ts';
-import type { Network } from '../walrus/network.ts';
 import { RealNetwork } from '../walrus/real-network.ts';
 import { loadWallet } from '../walrus/wallet.ts';
 import { Bridge } from './bridge.ts';
+import type { RateTexts } from './config.ts';
 import type { BackMethods, BackSettings, BackStatus, FrontMethods } from './methods.ts';
 
 /** How long an upload goes on behind its certificate. */
@@ -30,10 +31,22 @@ const { config, envelope } = workerData as BackSettings;
 const paths = volumePaths(config.volume.stateDirectory);
 logToFile(paths.daemonLog);
 
-const network: Network = new RealNetwork(
+const network = new RealNetwork(
   { name: config.networkName, ...config.network },
   loadWallet(config.volume.walletFile),
 );
+
+/** Sets the limits that are given; all of them as they are now. */
+const limit = ({ upload, download }: Partial<RateTexts>): RateTexts => {
+  const { limits } = network;
+  if (upload !== undefined) limits.upload.plan = parseRatePlan(upload);
+  if (download !== undefined) limits.download.plan = parseRatePlan(download);
+  return {
+    upload: formatRatePlan(limits.upload.plan),
+    download: formatRatePlan(limits.download.plan),
+  };
+};
+limit(config.limits);
 
 /** Brings slivers into the cache file, each to its own place, as they come. */
 const fetchSlivers = async (request: SliverRequest, signal: AbortSignal): Promise<null> => {
@@ -62,9 +75,11 @@ const status = async (signal: AbortSignal): Promise<BackStatus> => {
       network.committee({ signal }),
       network.balance(signal),
     ]);
-    return { epoch: committee.epoch, nodes: network.health(), balance, networkError: '' };
+    const { epoch } = committee;
+    return { epoch, nodes: network.health(), balance, networkError: '', limits: limit({}) };
   } catch (error) {
-    return { epoch: null, nodes, balance: null, networkError: messageOf(error) };
+    const networkError = messageOf(error);
+    return { epoch: null, nodes, balance: null, networkError, limits: limit({}) };
   }
 };
 
@@ -104,6 +119,7 @@ const methods: BackMethods = {
   },
   fetch: (request, signal) => fetchSlivers(request, signal),
   status: (_, signal) => status(signal),
+  limit: texts => limit(texts),
   close: async () => {
     await flusher.close();
     await network.close();

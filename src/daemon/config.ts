@@ -1,6 +1,12 @@
 /** What a daemon is told when it starts; goes over the private channel to the child, never argv. */
 import type { NetworkSettings, VolumeSettings } from '../volume/settings.ts';
 
+/** Limits of upload and download as text. */
+export interface RateTexts {
+  readonly upload: string;
+  readonly download: string;
+}
+
 /** Everything that serving a volume needs. */
 export interface DaemonConfig {
   readonly name: string;
@@ -12,6 +18,8 @@ export interface DaemonConfig {
   readonly volumeKey: Uint8Array;
   readonly readOnly: boolean;
   readonly allowOther: boolean;
+  /** Limits of traffic with storage nodes, as rates or timetables (`parseRatePlan`). */
+  readonly limits: RateTexts;
   /** Stop when the command that started the daemon is gone. */
   readonly tethered: boolean;
   /** Longest wait of a read for the network. */

@@ -3,7 +3,7 @@ import type { SliverRequest } from '../content/types.ts';
 import type { CheckpointResult, FilePlace, FlushProgress } from '../flush/types.ts';
 import type { PackCommit } from '../meta/types.ts';
 import type { Balance, NodeHealth } from '../walrus/network.ts';
-import type { DaemonConfig } from './config.ts';
+import type { DaemonConfig, RateTexts } from './config.ts';
 
 /** How the back worker is started. */
 export interface BackSettings {
@@ -17,6 +17,7 @@ export interface BackStatus {
   readonly nodes: readonly NodeHealth[];
   readonly balance: Balance | null;
   readonly networkError: string;
+  readonly limits: RateTexts | null;
 }
 
 /** Methods of the back, called by the front. */
@@ -27,6 +28,8 @@ export type BackMethods = {
   settle(args: null, signal: AbortSignal): Promise<null>;
   fetch(args: SliverRequest, signal: AbortSignal): Promise<null>;
   status(args: null, signal: AbortSignal): Promise<BackStatus>;
+  /** Changes the limits that are given; answers those in force. */
+  limit(args: Partial<RateTexts>, signal: AbortSignal): RateTexts;
   close(args: null, signal: AbortSignal): Promise<null>;
 };
 

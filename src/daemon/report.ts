@@ -51,6 +51,8 @@ export interface StatusReport {
   cache: { bytes: number };
   /** Why the network's side is unknown, if it is. */
   networkError: string;
+  /** Limits of traffic with storage nodes (`off`, `10M`, timetables); null when unknown. */
+  limits: { upload: string; download: string } | null;
 }
 
 /** Result of `sync` and `umount`. */

@@ -12,7 +12,7 @@ import { messageOf, TuskError } from '../base/errors.ts';
 import { log } from '../base/log.ts';
 import { lockVolume } from '../volume/lock.ts';
 import { volumePaths } from '../volume/paths.ts';
-import type { DaemonConfig } from './config.ts';
+import type { DaemonConfig, RateTexts } from './config.ts';
 import { type ControlContext, serveControl } from './control.ts';
 import { type Front, openFront } from './front.ts';
 import type { SyncProgress, SyncReport } from './report.ts';
@@ -137,6 +137,11 @@ class Daemon {
     return { cacheBytes: front.content.bytes(), stagedBytes: front.index.totals().stagedBytes };
   }
 
+  limit(args: Record<string, unknown>): Promise<RateTexts> {
+    const given = Object.entries(args).filter(([, value]) => typeof value === 'string');
+    return this.#front.back.call('limit', Object.fromEntries(given));
+  }
+
   async #signalled(signal: string): Promise<void> {
     const { mount } = this.#front;
     log('daemon').info({ signal }, 'stopping');
@@ -239,6 +244,7 @@ export const serve = async (config: DaemonConfig): Promise<{ done: Promise<numbe
       sync: (args, context) => ready().sync(args, context),
       umount: (args, context) => ready().umount(args, context),
       dropCache: () => ready().dropCache(),
+      limit: args => ready().limit(args),
     });
     front = await openFront(config);
   } catch (error) {

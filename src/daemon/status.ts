@@ -8,7 +8,10 @@ import type { Amount, FlushReport, StatusReport } from './report.ts';
 /** A network that does not answer must not make `status` hang. */
 const BACK_TIMEOUT_MS = 2000;
 
-const UNKNOWN: BackStatus = { epoch: null, nodes: [], balance: null, networkError: '' };
+const UNKNOWN: BackStatus = {
+  ...{ epoch: null, nodes: [], balance: null, networkError: '' },
+  limits: null,
+};
 
 const backStatus = async (front: Front): Promise<BackStatus> => {
   try {
@@ -91,5 +94,6 @@ export const statusReport = async (front: Front): Promise<StatusReport> => {
     },
     cache: { bytes: front.content.bytes() },
     networkError: back.networkError,
+    limits: back.limits,
   };
 };

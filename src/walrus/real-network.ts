@@ -6,6 +6,7 @@ import { type Clock, systemClock } from '../base/clock.ts';
 import { TuskError } from '../base/errors.ts';
 import type { BlobId, SuiId } from '../base/ids.ts';
 import { type Random, systemRandom } from '../base/random.ts';
+import { RateLimiter } from '../base/rate.ts';
 import { attributesOf, BLOB_MASK, blobFromObject, blobsOf } from './chain/blobs.ts';
 import {
   chooseCoins,
@@ -41,7 +42,7 @@ import type {
   TxResult,
 } from './network.ts';
 import { ByteBudget } from './nodes/budget.ts';
-import { NodeClient } from './nodes/client.ts';
+import { NodeClient, type RateLimits } from './nodes/client.ts';
 import { Health } from './nodes/health.ts';
 import { NodeHttp } from './nodes/http.ts';
 import { type ReadOptions, readPrimaries } from './nodes/read.ts';
@@ -67,6 +68,8 @@ export interface RealNetworkSettings {
 /** Walrus and Sui over HTTP. */
 export class RealNetwork implements Network {
   readonly address: SuiId;
+  /** Limits of what goes to and comes from storage nodes; their plans may change at any time. */
+  readonly limits: RateLimits;
   readonly #parts: ReadParts;
   readonly #rpc: SuiRpc;
   readonly #state: ChainState;
@@ -95,7 +98,8 @@ export class RealNetwork implements Network {
     this.#signer = new Signer(this.#rpc, this.#state, this.#known, wallet, parts);
     this.#submitter = new Submitter(this.#rpc, this.#state, this.#known, wallet.address, parts);
     this.#http = new NodeHttp(settings.nodeScheme);
-    this.#client = new NodeClient(this.#http, new Health(parts.clock), parts);
+    this.limits = { upload: new RateLimiter(parts.clock), download: new RateLimiter(parts.clock) };
+    this.#client = new NodeClient(this.#http, new Health(parts.clock), this.limits, parts);
     this.#parts = {
       ...parts,
       client: this.#client,

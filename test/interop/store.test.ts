@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { parseRatePlan } from '../../src/base/rate.ts';
 import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts';
 import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
@@ -86,4 +87,34 @@ test('the four largest stopped: it is pending, says why, and ends when they are 
   const again = network.store(file, object, { signal: signal(), tailMs: 30_000 });
   expect((await again.certificate).shards).toBeGreaterThanOrEqual(67);
   expect(await again.tail).toEqual({ shards: 100, missing: [] });
+});
+
+test('limits of upload and download are kept', async () => {
+  const bytes = bytesOf(3, 300_000);
+  const file = await encode(directory, bytes);
+  const objectId = await register(network, file);
+  network.limits.upload.plan = parseRatePlan('1M');
+  let bytesTotal = 0;
+  let startMs = performance.now();
+  const run = network.store(
+    file,
+    { objectId, deletable: true },
+    {
+      signal: signal(),
+      tailMs: 60_000,
+      onProgress: progress => {
+        bytesTotal = progress.bytesTotal;
+      },
+    },
+  );
+  expect(await run.tail).toEqual({ shards: 100, missing: [] });
+  // The last sliver is owed when it is sent; a tenth of a second is for clocks.
+  const atLeast = (amount: number) => ((amount - 20_000) / 2 ** 20) * 1000 - 100;
+  expect(performance.now() - startMs).toBeGreaterThan(atLeast(bytesTotal));
+
+  network.limits.download.plan = parseRatePlan('100K');
+  startMs = performance.now();
+  const read = network.readBlob(file.blobId, signal());
+  expect(Buffer.compare(await read, bytes)).toBe(0);
+  expect(performance.now() - startMs).toBeGreaterThan(10 * atLeast(300_000));
 });

@@ -5,6 +5,7 @@
 
 import { messageOf, TuskError } from '../../base/errors.ts';
 import type { BlobId, SliverType, SuiId } from '../../base/ids.ts';
+import type { RateLimiter } from '../../base/rate.ts';
 import type { StorageNode } from '../network.ts';
 import type { Parts } from '../retry.ts';
 import type { Health } from './health.ts';
@@ -21,6 +22,12 @@ const METADATA_BYTES_MAX = 66 * 65_536 + 1_024;
 export const isUnregistered = (error: unknown): boolean =>
   error instanceof TuskError && error.details.reason === 'NOT_REGISTERED';
 
+/** Limits of what goes to the nodes and comes from them, in bytes of bodies. */
+export interface RateLimits {
+  readonly upload: RateLimiter;
+  readonly download: RateLimiter;
+}
+
 /** A signed confirmation, not yet verified. */
 export interface RawConfirmation {
   readonly message: Buffer;
@@ -31,11 +38,13 @@ export interface RawConfirmation {
 export class NodeClient {
   readonly #http: NodeHttp;
   readonly health: Health;
+  readonly #limits: RateLimits;
   readonly #parts: Parts;
 
-  constructor(http: NodeHttp, health: Health, parts: Parts) {
+  constructor(http: NodeHttp, health: Health, limits: RateLimits, parts: Parts) {
     this.#http = http;
     this.health = health;
+    this.#limits = limits;
     this.#parts = parts;
   }
 
@@ -57,7 +66,7 @@ export class NodeClient {
     }
   }
 
-  #bytes(
+  async #bytes(
     node: StorageNode,
     path: string,
     bodyBytesMax: number,
@@ -72,11 +81,16 @@ export class NodeClient {
       timeoutMs: SLIVER_MS,
       signal,
     };
-    return this.#noted(node, () => this.#http.send(node, request), isSliver);
+    // Slivers have the length that is asked for; metadata may be far shorter and pays afterwards.
+    await this.#limits.download.take(isSliver ? bodyBytesMax : 0, signal);
+    const body = await this.#noted(node, () => this.#http.send(node, request), isSliver);
+    if (!isSliver) this.#limits.download.owe(body.length);
+    return body;
   }
 
   /** True if what was put was new to the node. */
-  #put(node: StorageNode, path: string, body: Buffer, signal: AbortSignal): Promise<boolean> {
+  async #put(node: StorageNode, path: string, body: Buffer, signal: AbortSignal): Promise<boolean> {
+    await this.#limits.upload.take(body.length, signal);
     const request = { method: 'PUT', path, body, timeoutMs: SLIVER_MS, signal } as const;
     return this.#noted(node, () => this.#http.put(node, request));
   }
