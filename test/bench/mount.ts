@@ -2,7 +2,8 @@
  * The mount bench: one list of rows run in every peer's directory, interleaved (each row in one
  * peer after the other), medians of several rounds. The calls are made by a small Rust program,
  * `native/bench`, so that what is timed is the file system. Before a cold row the kernel forgets
- * the mounts' names, attributes and pages, so that the daemons answer; disks stay warm.
+ * the mounts' names, attributes and pages, so that the daemons answer; disks stay warm. After a
+ * row everything that it wrote is made durable. A peer that fails a row gives no value there.
  */
 import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -10,49 +11,26 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { type Peer, passthrough, plain, tuskfs } from './peers.ts';
+import { messageOf } from '../../src/base/errors.ts';
+import { gocryptfs, type Peer, passthrough, plain, rclone, tuskfs } from './peers.ts';
+import { chosen, type RowPlan } from './plan.ts';
 import { type BenchRow, median } from './rows.ts';
 
 const run = promisify(execFile);
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const FILES = 3000;
-const LARGE_MIB = 512;
 const MEBI = 2 ** 20;
 /** A real tree of some thousand files, which every checkout has. */
 const TREE = 'node_modules/@mysten';
-
-interface RowPlan {
-  readonly row: string;
-  readonly unit: string;
-  /** Files, operations or MiB. */
-  readonly count: number;
-}
-
-const PLAN: readonly RowPlan[] = [
-  { row: 'create', unit: 'files/s', count: FILES },
-  { row: 'create-write', unit: 'files/s', count: FILES },
-  { row: 'stat', unit: 'calls/s', count: FILES },
-  { row: 'missing', unit: 'calls/s', count: FILES },
-  { row: 'readdir', unit: 'entries/s', count: FILES },
-  { row: 'open-read', unit: 'files/s', count: FILES },
-  { row: 'rename', unit: 'calls/s', count: FILES },
-  { row: 'unlink', unit: 'calls/s', count: FILES },
-  { row: 'sequential-write', unit: 'MB/s', count: LARGE_MIB },
-  { row: 'sequential-read', unit: 'MB/s', count: LARGE_MIB },
-  { row: 'sequential-read-warm', unit: 'MB/s', count: LARGE_MIB },
-  { row: 'random-read', unit: 'calls/s', count: 10_000 },
-  { row: 'random-write', unit: 'calls/s', count: 10_000 },
-  { row: 'fsync-write', unit: 'calls/s', count: 300 },
-  { row: 'save', unit: 'saves/s', count: 200 },
-];
+/** A row that takes longer than this has failed. */
+const ROW_TIMEOUT_MS = 180_000;
 
 /** What one run of a row took. */
 interface Run {
   readonly operations: number;
   readonly bytes: number;
   readonly seconds: number;
-  readonly localSeconds?: number;
+  readonly localSeconds: number;
 }
 
 /** Figures of one row and peer, a round each. */
@@ -62,29 +40,40 @@ interface Figures {
   requests: Readonly<Record<string, number>>;
 }
 
+/** What the programs of the system work on. */
+interface RealTree {
+  /** A tar file, and the entries in it. */
+  readonly archive: string;
+  readonly entries: number;
+  /** Files of the checkout that this is; 0 if it is none. */
+  readonly tracked: number;
+}
+
 const rateOf = (unit: string, { operations, bytes, seconds }: Run): number =>
   unit === 'MB/s' ? bytes / 1e6 / seconds : operations / seconds;
 
-/** Runs the whole list `rounds` times; `only`: names of the rows that count (the others still run, later ones need them). */
+/** Runs the rows `rounds` times; `only` and `wanted` name rows and peers, none: all. */
 export const benchMount = async (
   rounds: number,
   only: readonly string[],
   progress: (text: string) => void,
+  wanted: readonly string[],
 ): Promise<BenchRow[]> => {
-  const program = await buildClient();
+  const plan = chosen(only);
+  const client = await buildClient();
   const work = await mkdtemp(join(tmpdir(), 'tuskfs-bench-'));
   const peers: Peer[] = [];
   try {
-    const archive = join(work, 'tree.tar');
-    const { stdout } = await run('tar', ['-cf', archive, '-C', ROOT, '-v', TREE], {
-      maxBuffer: 64 * MEBI,
-    });
-    const entries = stdout.trimEnd().split('\n').length;
-    peers.push(await plain(work), await tuskfs(work));
-    const libfuse = await passthrough(work);
-    if (libfuse === undefined) progress('passthrough_ll left out: install libfuse3-dev\n');
-    else peers.push(libfuse);
-    const bench = new MountBench(program, archive, entries, peers);
+    const tree = await realTree(work);
+    peers.push(await tuskfs(work));
+    for (const start of [plain, passthrough, rclone, gocryptfs]) {
+      if (wanted.length > 0 && !wanted.includes(start.peer)) continue;
+      const peer = await start(work);
+      if (typeof peer === 'string') progress(`${start.peer} is left out: ${peer}\n`);
+      else peers.push(peer);
+    }
+    const rows = plan.filter(({ program }) => !GIT.has(program ?? '') || tree.tracked > 0);
+    const bench = new MountBench(client, tree, peers, rows, progress);
     for (let round = 1; round <= rounds; round++) {
       progress(`round ${round} of ${rounds}\n`);
       await bench.round(`round-${round}`);
@@ -96,6 +85,17 @@ export const benchMount = async (
   }
 };
 
+const GIT: ReadonlySet<string> = new Set(['clone', 'status']);
+
+const realTree = async (work: string): Promise<RealTree> => {
+  const archive = join(work, 'tree.tar');
+  const output = { maxBuffer: 64 * MEBI };
+  const { stdout } = await run('tar', ['-cf', archive, '-C', ROOT, '-v', TREE], output);
+  const tracked = await run('git', ['-C', ROOT, 'ls-files'], output).catch(() => ({ stdout: '' }));
+  const lines = (text: string): number => text.split('\n').length - 1;
+  return { archive, entries: lines(stdout), tracked: lines(tracked.stdout) };
+};
+
 /** Builds the program that makes the calls; its path. */
 const buildClient = async (): Promise<string> => {
   const cwd = join(ROOT, 'native');
@@ -104,93 +104,121 @@ const buildClient = async (): Promise<string> => {
 };
 
 class MountBench {
-  readonly #program: string;
-  readonly #archive: string;
-  readonly #entries: number;
-  readonly #peers: readonly Peer[];
-  /** By row, unit and peer. */
-  readonly #figures = new Map<string, { unit: string; peers: Map<string, Figures> }>();
+  readonly #client: string;
+  readonly #tree: RealTree;
+  readonly #peers: Peer[];
+  readonly #plan: readonly RowPlan[];
+  readonly #progress: (text: string) => void;
+  /** By row and peer. */
+  readonly #figures = new Map<RowPlan, Map<string, Figures>>();
 
-  constructor(program: string, archive: string, entries: number, peers: readonly Peer[]) {
-    this.#program = program;
-    this.#archive = archive;
-    this.#entries = entries;
-    this.#peers = peers;
+  constructor(
+    client: string,
+    tree: RealTree,
+    peers: readonly Peer[],
+    plan: readonly RowPlan[],
+    progress: (text: string) => void,
+  ) {
+    this.#client = client;
+    this.#tree = tree;
+    this.#peers = [...peers];
+    this.#plan = plan;
+    this.#progress = progress;
   }
 
-  /** Every row in every peer, in a fresh directory of each. */
+  /** Every row in every peer, in a fresh directory of each; another peer begins each round. */
   async round(name: string): Promise<void> {
+    const failed = new Set<string>();
     for (const { directory } of this.#peers) {
       await mkdir(join(directory, name));
       // A kernel that was never asked to open a file does not know yet that nobody wants to hear of it.
       await writeFile(join(directory, name, 'first'), '');
       await readFile(join(directory, name, 'first'));
     }
-    for (const { row, unit, count } of PLAN) {
-      for (const peer of this.#peers)
-        await this.#measure(peer, row, unit, () => this.#client(peer, row, name, count));
+    for (const plan of this.#plan) {
+      for (const peer of this.#peers) {
+        if ([plan.row, ...plan.needs].some(row => failed.has(`${peer.name} ${row}`))) continue;
+        await this.#measure(peer, plan, join(peer.directory, name)).catch(error => {
+          if (peer.name === 'tuskfs') throw error;
+          failed.add(`${peer.name} ${plan.row}`);
+          this.#progress(`${peer.name} failed ${plan.row}: ${messageOf(error)}\n`);
+        });
+      }
     }
-    for (const peer of this.#peers)
-      await this.#measure(peer, 'untar', 'files/s', () =>
-        this.#system('tar', ['-xf', this.#archive, '-C', join(peer.directory, name)]),
-      );
-    for (const peer of this.#peers)
-      await this.#measure(peer, 'rm-rf', 'files/s', () =>
-        this.#system('rm', ['-rf', join(peer.directory, name, TREE)]),
-      );
     for (const { directory } of this.#peers)
       await rm(join(directory, name), { recursive: true, force: true });
+    this.#peers.push(this.#peers.shift()!);
   }
 
   /** Medians of all rounds. */
   rows(): BenchRow[] {
-    return [...this.#figures].map(([row, { unit, peers }]) => {
-      const rates = new Map([...peers].map(([name, { rates }]) => [name, median(rates)]));
-      const ours = rates.get('tuskfs')!;
-      rates.delete('tuskfs');
-      const localMs = [...peers]
-        .filter(([, figures]) => figures.localMs.length > 0)
-        .map(([name, figures]) => [name, median(figures.localMs)] as const);
+    return [...this.#figures].map(([{ row, unit }, peers]) => {
+      const medians = (of: (figures: Figures) => readonly number[]) =>
+        Object.fromEntries([...peers].map(([name, figures]) => [name, median(of(figures))]));
+      const { tuskfs: ours, ...others } = medians(figures => figures.rates);
       return {
-        ...{ bench: 'mount', row, unit, tuskfs: ours, peers: Object.fromEntries(rates) },
-        localMs: Object.fromEntries(localMs),
+        ...{ bench: 'mount', row, unit, tuskfs: ours!, peers: others },
+        localMs: medians(figures => figures.localMs),
         requests: peers.get('tuskfs')!.requests,
       };
     });
   }
 
-  async #client(peer: Peer, row: string, name: string, count: number): Promise<Run> {
-    const args = [row, join(peer.directory, name), String(count)];
-    if (peer.mount !== undefined) args.push('--mount', peer.mount);
-    if (peer.backing !== undefined) args.push('--backing', peer.backing);
-    const { stdout } = await run(this.#program, args);
-    return JSON.parse(stdout) as Run;
-  }
-
-  /** A program of the system over the real tree. */
-  async #system(program: string, args: readonly string[]): Promise<Run> {
-    const start = performance.now();
-    await run(program, args);
-    const seconds = (performance.now() - start) / 1000;
-    return { operations: this.#entries, bytes: 0, seconds };
-  }
-
-  async #measure(peer: Peer, row: string, unit: string, work: () => Promise<Run>): Promise<void> {
+  async #measure(peer: Peer, plan: RowPlan, directory: string): Promise<void> {
+    if (plan.program === 'status') await this.#calls(peer, 'forget', directory, 0);
     const before = await peer.requests?.();
-    const result = await work();
+    const result =
+      plan.program === undefined
+        ? await this.#calls(peer, plan.row, directory, plan.count)
+        : await this.#system(peer, plan.program, directory);
     const after = await peer.requests?.();
-    let entry = this.#figures.get(row);
-    if (entry === undefined) this.#figures.set(row, (entry = { unit, peers: new Map() }));
-    let figures = entry.peers.get(peer.name);
-    if (figures === undefined)
-      entry.peers.set(peer.name, (figures = { rates: [], localMs: [], requests: {} }));
-    figures.rates.push(rateOf(unit, result));
-    if (result.localSeconds !== undefined) figures.localMs.push(result.localSeconds * 1000);
+    const figures = this.#figuresOf(plan, peer.name);
+    figures.rates.push(rateOf(plan.unit, result));
+    figures.localMs.push(result.localSeconds * 1000);
     if (before === undefined || after === undefined) return;
     figures.requests = Object.fromEntries(
       Object.entries(after)
         .map(([name, count]) => [name, (count - (before[name] ?? 0)) / result.operations] as const)
         .filter(([, count]) => count > 0),
     );
+  }
+
+  #figuresOf(plan: RowPlan, peer: string): Figures {
+    let peers = this.#figures.get(plan);
+    if (peers === undefined) this.#figures.set(plan, (peers = new Map()));
+    let figures = peers.get(peer);
+    if (figures === undefined)
+      peers.set(peer, (figures = { rates: [], localMs: [], requests: {} }));
+    return figures;
+  }
+
+  /** A row of `native/bench`. */
+  async #calls(peer: Peer, row: string, directory: string, count: number): Promise<Run> {
+    const args = [row, directory, String(count)];
+    if (peer.mount !== undefined) args.push('--mount', peer.mount);
+    if (peer.backing !== undefined) args.push('--backing', peer.backing);
+    const { stdout } = await run(this.#client, args, { timeout: ROW_TIMEOUT_MS });
+    return JSON.parse(stdout) as Run;
+  }
+
+  /** A program of the system at work on the real tree, or on a clone of this checkout. */
+  async #system(
+    peer: Peer,
+    program: NonNullable<RowPlan['program']>,
+    directory: string,
+  ): Promise<Run> {
+    const { archive, entries, tracked } = this.#tree;
+    const clone = join(directory, 'clone');
+    const [command, args, operations] = {
+      untar: ['tar', ['-xf', archive, '-C', directory], entries] as const,
+      'rm-rf': ['rm', ['-rf', join(directory, TREE)], entries] as const,
+      clone: ['git', ['clone', '--quiet', '--no-hardlinks', ROOT, clone], tracked] as const,
+      status: ['git', ['-C', clone, 'status', '--porcelain'], tracked] as const,
+    }[program];
+    const start = performance.now();
+    await run(command, args, { timeout: ROW_TIMEOUT_MS });
+    const seconds = (performance.now() - start) / 1000;
+    const { localSeconds } = await this.#calls(peer, 'local', directory, 0);
+    return { operations, bytes: 0, seconds, localSeconds };
   }
 }

@@ -1,12 +1,13 @@
 /**
- * What the mount bench compares: a plain directory, tuskfs without a network, and libfuse's
- * passthrough_ll as Debian carries it (its example source is compiled here, never kept). Each has
- * a directory to work in; none is served by this process, which may therefore touch them all.
+ * What the mount bench compares: a plain directory, tuskfs without a network, and what Debian
+ * carries: libfuse's passthrough_ll (its example source is compiled here, never kept), `rclone
+ * mount` with its full cache, gocryptfs. Each has a directory to work in; none is served by this
+ * process, which may therefore touch them all. What is not installed is left out, saying so.
  */
 import { type ChildProcess, execFile, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, rm, stat } from 'node:fs/promises';
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { SessionCounters } from '../../src/fuse/session.ts';
@@ -32,12 +33,18 @@ export interface Peer {
   stop(): Promise<void>;
 }
 
+/** Starts a peer in a directory of its own below `work`; or why it cannot be had. */
+type Start = ((work: string) => Promise<Peer | string>) & { readonly peer: string };
+
+const starting = (peer: string, start: (work: string) => Promise<Peer | string>): Start =>
+  Object.assign(start, { peer });
+
 /** A directory of the disk below everything. */
-export const plain = async (work: string): Promise<Peer> => {
+export const plain = starting('plain', async work => {
   const directory = join(work, 'plain');
   await mkdir(directory);
   return { name: 'plain', directory, stop: async () => {} };
-};
+});
 
 /** tuskfs: the vfs over a real index, with nothing to flush to. */
 export const tuskfs = async (work: string): Promise<Peer> => {
@@ -61,24 +68,56 @@ export const tuskfs = async (work: string): Promise<Peer> => {
   };
 };
 
-/** libfuse's passthrough_ll over a directory of the disk; undefined if it cannot be built here. */
-export const passthrough = async (work: string): Promise<Peer | undefined> => {
-  if (!existsSync(EXAMPLE)) return undefined;
+/** libfuse's passthrough_ll over a directory of the disk, with writeback cache. */
+export const passthrough = starting('passthrough_ll', async work => {
+  if (!existsSync(EXAMPLE)) return 'apt-get install libfuse3-dev gcc pkg-config';
   const program = join(work, 'passthrough_ll');
   const { stdout } = await run('pkg-config', ['--cflags', '--libs', 'fuse3']);
   await run('gcc', ['-O2', '-o', program, EXAMPLE, ...stdout.trim().split(/\s+/)]);
-  const [backing, mount] = [join(work, 'backing'), join(work, 'passthrough')];
+  return overDirectory('passthrough_ll', work, (backing, mount) => [
+    ...[program, '-f', '-o', `source=${backing},cache=always,writeback`, mount],
+  ]);
+});
+
+/** `rclone mount` of a directory of the disk, with its full cache. */
+export const rclone = starting('rclone', async work => {
+  if (!(await isInstalled('rclone'))) return 'apt-get install rclone';
+  return overDirectory('rclone', work, (backing, mount) => [
+    ...['rclone', 'mount', '--config', join(work, 'rclone.conf'), '--vfs-cache-mode', 'full'],
+    ...['--cache-dir', join(work, 'rclone-cache'), `:local:${backing}`, mount],
+  ]);
+});
+
+/** gocryptfs over a directory of the disk. */
+export const gocryptfs = starting('gocryptfs', async work => {
+  if (!(await isInstalled('gocryptfs'))) return 'apt-get install gocryptfs';
+  const secret = join(work, 'gocryptfs-passphrase');
+  await writeFile(secret, 'nothing to hide\n');
+  return overDirectory('gocryptfs', work, async (backing, mount) => {
+    const how = ['-q', '-passfile', secret];
+    await run('gocryptfs', ['-init', ...how, '-scryptn', '10', backing]);
+    return ['gocryptfs', '-fg', ...how, backing, mount];
+  });
+});
+
+const isInstalled = (program: string): Promise<boolean> =>
+  run('which', [program]).then(
+    () => true,
+    () => false,
+  );
+
+/** A daemon of somebody else that shows one directory of the disk at another. */
+const overDirectory = async (
+  name: string,
+  work: string,
+  command: (backing: string, mount: string) => string[] | Promise<string[]>,
+): Promise<Peer> => {
+  const [backing, mount] = [join(work, `${name}-backing`), join(work, `${name}-mount`)];
   await Promise.all([backing, mount].map(path => mkdir(path)));
-  const options = `source=${backing},cache=always,writeback`;
-  const server = spawn(program, ['-f', '-o', options, mount], { stdio: 'ignore' });
+  const [program, ...args] = await command(backing, mount);
+  const server = spawn(program!, args, { stdio: 'ignore' });
   await mounted(mount, server);
-  return {
-    name: 'passthrough_ll',
-    directory: mount,
-    mount,
-    backing,
-    stop: () => unmount(mount, server),
-  };
+  return { name, directory: mount, mount, backing, stop: () => unmount(mount, server) };
 };
 
 /** Waits until something is mounted at `path`: its device is then another than its parent's. */
@@ -94,6 +133,7 @@ const mounted = async (path: string, server: ChildProcess): Promise<void> => {
 };
 
 const unmount = async (mount: string, server: ChildProcess): Promise<void> => {
+  if (server.exitCode !== null || server.signalCode !== null) return;
   const exit = once(server, 'exit');
   await run('umount', [mount]).catch(() => run('umount', ['-l', mount]));
   await exit;

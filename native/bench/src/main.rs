@@ -78,7 +78,14 @@ const ROWS: &[Row] = &[
     row("random-write", Remembers, bytes::random_write),
     row("fsync-write", Remembers, bytes::fsync_write),
     row("save", Remembers, names::save),
+    row("local", Remembers, nothing),
+    row("forget", Forgets, nothing),
 ];
+
+/// For what belongs to a row of another program: making durable, forgetting.
+fn nothing(_: &Path, _: u64) -> Outcome<Work> {
+    Ok(Work::default())
+}
 
 struct Arguments {
     row: &'static Row,
