@@ -7,6 +7,7 @@ import { benchCodec } from '../test/bench/codec.ts';
 import { benchMount } from '../test/bench/mount.ts';
 import { benchNetwork } from '../test/bench/network.ts';
 import { type BenchRow, table } from '../test/bench/rows.ts';
+import { benchScale } from '../test/bench/scale.ts';
 
 type Bench = (
   rounds: number,
@@ -19,6 +20,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   codec: benchCodec,
   mount: benchMount,
   network: benchNetwork,
+  scale: benchScale,
 };
 
 const { values, positionals } = parseArgs({

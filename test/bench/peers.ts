@@ -46,19 +46,20 @@ export const plain = starting('plain', async work => {
   return { name: 'plain', directory, stop: async () => {} };
 });
 
-/** tuskfs: the vfs over a real index, with nothing to flush to. */
-export const tuskfs = async (work: string): Promise<Peer> => {
+/** A mount of ours, and the process that serves it. */
+export type Served = Peer & { readonly pid: number };
+
+/** tuskfs: the vfs over a real index, with nothing to flush to; a second one in `work` shows what the first one left. */
+export const tuskfs = async (work: string): Promise<Served> => {
   const [state, mount] = [join(work, 'state'), join(work, 'tuskfs')];
-  await Promise.all([state, mount].map(path => mkdir(path)));
+  await Promise.all([state, mount].map(path => mkdir(path, { recursive: true })));
   const server = fork(new URL('../support/serve-vfs.ts', import.meta.url), [state, mount], {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
   const [said] = await Promise.race([once(server, 'message'), once(server, 'exit')]);
   if (said !== 'mounted') throw new Error(`the server of tuskfs ended with ${said}`);
   return {
-    name: 'tuskfs',
-    directory: mount,
-    mount,
+    ...{ name: 'tuskfs', directory: mount, mount, pid: server.pid! },
     requests: async () => {
       const answer = once(server, 'message');
       server.send('counters');
