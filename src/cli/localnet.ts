@@ -5,12 +5,14 @@ import {
   advanceEpoch,
   faucet,
   localnetStatus,
+  misbehave,
   runLocalnet,
   setPrices,
   startNodes,
   stopLocalnet,
   stopNodes,
 } from '../localnet/control.ts';
+import { MODES } from '../localnet/node/misbehave.ts';
 import type { NetworkParameters } from '../localnet/parameters.ts';
 import type { LocalnetStatus } from '../localnet/status.ts';
 import { stateDirectory } from '../volume/paths.ts';
@@ -49,9 +51,8 @@ const describe = (status: LocalnetStatus): string =>
     `prices     ${status.prices.storage} FROST storage, ${status.prices.write} FROST write, a unit of 1 MiB`,
     `directory  ${status.directory}`,
     `process    ${status.pid}`,
-    ...status.nodes.map(
-      node =>
-        `${node.name.padEnd(10)} ${node.state.padEnd(7)}  ${status.nodeScheme}://${node.address}  ${node.shards.length} shards`,
+    ...status.nodes.map(node =>
+      `${node.name.padEnd(10)} ${node.state.padEnd(7)}  ${status.nodeScheme}://${node.address}  ${node.shards.length} shards  ${node.misbehaves.join(' ')}`.trimEnd(),
     ),
   ].join('\n');
 
@@ -117,7 +118,22 @@ const nodesCommand = (localnet: Command): void => {
       });
   add('stop', 'make nodes refuse connections until they are started', stopNodes);
   add('start', 'start nodes that were stopped', startNodes);
+  withDirectory(node.command('misbehave'))
+    .argument('<n>', 'number of a node, from 0', index)
+    .argument('[mode...]', 'what it does from now on; nothing: it behaves again')
+    .description('make a node misbehave')
+    .addHelpText('after', `\nModes:\n${modesHelp()}`)
+    .action(async (n: number, modes: string[], options: Where) => {
+      await misbehave(directoryOf(options), [n], modes);
+      say(`node-${n} ${modes.length === 0 ? 'behaves' : `misbehaves: ${modes.join(', ')}`}`);
+      if (options.json === true) print(true, await localnetStatus(directoryOf(options)), () => '');
+    });
 };
+
+const modesHelp = (): string =>
+  Object.entries(MODES)
+    .map(([mode, what]) => `  ${(mode === 'slow' ? 'slow=MS' : mode).padEnd(14)} ${what}`)
+    .join('\n');
 
 const suiAddress = (text: string): string => {
   if (/^0x[0-9a-fA-F]{1,64}$/.test(text)) return text;

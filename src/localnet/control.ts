@@ -44,6 +44,13 @@ export const stopNodes = (directory: string, nodes: readonly number[]): Promise<
 export const startNodes = (directory: string, nodes: readonly number[]): Promise<void> =>
   callControl(networkPaths(directory), 'startNodes', { nodes });
 
+/** Lets nodes misbehave in these ways (see `MODES`) and no others; none of them: they behave again. */
+export const misbehave = (
+  directory: string,
+  nodes: readonly number[],
+  modes: readonly string[],
+): Promise<void> => callControl(networkPaths(directory), 'misbehave', { nodes, modes });
+
 /** Pid of the recorded daemon while it lives. */
 const recordedPid = (paths: NetworkPaths): number | undefined => {
   if (!existsSync(paths.daemon)) return undefined;

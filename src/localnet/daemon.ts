@@ -27,6 +27,7 @@ const run = async (): Promise<LocalnetStatus> => {
     status: () => localnet.status(),
     startNodes: args => localnet.startNodes(indices(args)),
     stopNodes: args => localnet.stopNodes(indices(args)),
+    misbehave: args => localnet.misbehave(indices(args), (args as { modes: string[] }).modes),
   });
   let ending = false;
   const end = async (why: string) => {

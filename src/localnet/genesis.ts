@@ -3,7 +3,7 @@ import type { GenesisNode } from './feed.ts';
 import { nodeKeys } from './node/keys.ts';
 import type { NodeConfig } from './node/node.ts';
 import { dealtShards, weightedShards } from './node/shards.ts';
-import type { NetworkParameters, NetworkPaths } from './parameters.ts';
+import type { NetworkFile, NetworkParameters, NetworkPaths } from './parameters.ts';
 
 /** Port of node `index`. */
 export const portOf = (network: NetworkParameters, index: number): number =>
@@ -16,7 +16,7 @@ const shardsOf = ({ nodes, shards, weights }: NetworkParameters, index: number):
 /** Node `index` as it runs; makes its keys at the first call. */
 export const nodeConfig = (
   paths: NetworkPaths,
-  network: NetworkParameters,
+  network: NetworkFile,
   index: number,
 ): NodeConfig => {
   const directory = paths.node(index);
@@ -25,6 +25,7 @@ export const nodeConfig = (
     name: `node-${index}`,
     port: portOf(network, index),
     directory,
+    misbehaves: network.misbehaving[index] ?? [],
     identity: {
       shards: shardsOf(network, index),
       nShards: network.shards,

@@ -4,6 +4,7 @@ import {
   faucet,
   freePorts,
   localnetStatus,
+  misbehave,
   runLocalnet,
   setPrices,
   startNodes,
@@ -18,6 +19,8 @@ export interface LocalnetHandle extends LocalnetStatus {
   status(): Promise<LocalnetStatus>;
   stopNode(...indices: number[]): Promise<void>;
   startNode(...indices: number[]): Promise<void>;
+  /** Lets a node misbehave (`slow=2000`, `wrong-bytes`, …: `MODES` in node/misbehave.ts) from now on; no modes: it behaves again. */
+  misbehave(node: number | readonly number[], ...modes: string[]): Promise<void>;
   /** FROST a unit. */
   setPrice(storage: bigint, write: bigint): Promise<void>;
   /** Returns the new epoch. */
@@ -44,6 +47,7 @@ export const startLocalnet = async (
     status: () => localnetStatus(directory),
     stopNode: (...indices) => stopNodes(directory, indices),
     startNode: (...indices) => startNodes(directory, indices),
+    misbehave: (node, ...modes) => misbehave(directory, [node].flat(), modes),
     setPrice: (storage, write) => setPrices(status.rpcUrl, storage, write),
     advanceEpoch: async by => (await advanceEpoch(status.rpcUrl, by)).epoch,
     faucet: async address => void (await faucet(status.rpcUrl, address)),

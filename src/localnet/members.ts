@@ -9,21 +9,24 @@ import { log } from '../base/log.ts';
 import { workerUrl } from '../base/worker.ts';
 import { nodeConfig } from './genesis.ts';
 import { Follower } from './node/follow.ts';
+import type { Misbehaviour } from './node/misbehave.ts';
 import { StorageNode } from './node/node.ts';
-import type { NetworkParameters, NetworkPaths } from './parameters.ts';
+import type { NetworkFile, NetworkPaths } from './parameters.ts';
 
 /** Starts and stops nodes by their index. */
 export interface Members {
   isUp(index: number): boolean;
   start(index: number): Promise<void>;
   stop(index: number): Promise<void>;
+  /** A node that is down misbehaves so when it starts. */
+  misbehave(index: number, misbehaviour: Misbehaviour): void;
   close(): Promise<void>;
 }
 
 /** All nodes in this process, with one common follower of the ledger. */
 export const membersHere = async (
   paths: NetworkPaths,
-  network: NetworkParameters,
+  network: NetworkFile,
   rpcUrl: string,
 ): Promise<Members> => {
   const follower = await Follower.start(rpcUrl, network.delayMs);
@@ -35,12 +38,18 @@ export const membersHere = async (
     isUp: index => nodes[index]!.up,
     start: index => nodes[index]!.start(),
     stop: index => nodes[index]!.stop(),
+    misbehave: (index, misbehaviour) => nodes[index]!.misbehave(misbehaviour),
     close: async () => {
       await Promise.all(nodes.map(node => node.stop()));
       await follower.stop();
     },
   };
 };
+
+/** What a node's process is told. */
+export interface NodeOrder {
+  readonly misbehaves: readonly string[];
+}
 
 /** What a node's process reports. */
 export type NodeReport = { readonly ready: true } | { readonly failure: string };
@@ -89,6 +98,8 @@ export const membersApart = (paths: NetworkPaths, rpcUrl: string): Members => {
       });
     },
     stop,
+    misbehave: (index, { texts }) =>
+      children.get(index)?.send({ misbehaves: texts } satisfies NodeOrder),
     close: async () => {
       await Promise.all([...children.keys()].map(stop));
     },

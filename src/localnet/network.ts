@@ -7,6 +7,7 @@ import { log } from '../base/log.ts';
 import { genesisNodes } from './genesis.ts';
 import { type LedgerHandle, startLedger } from './ledger/server.ts';
 import { type Members, membersApart, membersHere } from './members.ts';
+import { Misbehaviour } from './node/misbehave.ts';
 import { type NetworkFile, type NetworkPaths, writeNetwork } from './parameters.ts';
 import type { LocalnetStatus } from './status.ts';
 
@@ -82,6 +83,7 @@ export class Localnet {
         address,
         shards,
         state: this.#members.isUp(index) ? 'up' : 'stopped',
+        misbehaves: this.#network.misbehaving[index] ?? [],
       })),
       pid: process.pid,
       directory: this.#paths.root,
@@ -92,14 +94,29 @@ export class Localnet {
   async startNodes(indices: readonly number[]): Promise<void> {
     this.#check(indices);
     await Promise.all(indices.map(index => this.#members.start(index)));
-    this.#remember(this.#network.stopped.filter(index => !indices.includes(index)));
+    const stopped = this.#network.stopped.filter(index => !indices.includes(index));
+    this.#remember({ stopped });
   }
 
   /** Stops nodes and remembers that they shall stay so. */
   async stopNodes(indices: readonly number[]): Promise<void> {
     this.#check(indices);
     await Promise.all(indices.map(index => this.#members.stop(index)));
-    this.#remember([...new Set([...this.#network.stopped, ...indices])].sort((a, b) => a - b));
+    const stopped = [...new Set([...this.#network.stopped, ...indices])].sort((a, b) => a - b);
+    this.#remember({ stopped });
+  }
+
+  /** Lets nodes misbehave (see `Misbehaviour`), in the given ways only; remembered too. */
+  misbehave(indices: readonly number[], modes: readonly string[]): void {
+    this.#check(indices);
+    const misbehaviour = new Misbehaviour(modes);
+    const misbehaving = { ...this.#network.misbehaving };
+    for (const index of indices) {
+      delete misbehaving[index];
+      if (modes.length > 0) misbehaving[index] = [...modes];
+    }
+    this.#remember({ misbehaving });
+    for (const index of indices) this.#members.misbehave(index, misbehaviour);
   }
 
   /** Ends everything. */
@@ -128,9 +145,9 @@ export class Localnet {
     }
   }
 
-  #remember(stopped: number[]): void {
-    this.#network = { ...this.#network, stopped };
+  #remember(change: Partial<Pick<NetworkFile, 'stopped' | 'misbehaving'>>): void {
+    this.#network = { ...this.#network, ...change };
     writeNetwork(this.#paths, this.#network);
-    log('localnet').info({ stopped }, 'nodes stopped');
+    log('localnet').info(change, 'nodes stopped or misbehaving');
   }
 }

@@ -34,6 +34,8 @@ const networkFile = parameters.extend({
   version: z.literal(1),
   /** Nodes that were told to stop and shall stay so. */
   stopped: z.array(z.number().int().nonnegative()),
+  /** How nodes misbehave, by index. */
+  misbehaving: z.record(z.string(), z.array(z.string())).default({}),
 });
 
 /** Contents of `network.json`. */
@@ -125,7 +127,14 @@ export const settle = (
       );
     }
   }
-  const network = { ...DEFAULTS, version: 1 as const, stopped: [], ...saved, ...asked };
+  const network = {
+    ...DEFAULTS,
+    version: 1 as const,
+    stopped: [],
+    misbehaving: {},
+    ...saved,
+    ...asked,
+  };
   if (network.nodes > network.shards) {
     throw new TuskError(
       'usage',

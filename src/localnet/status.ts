@@ -9,6 +9,8 @@ export interface NodeStatus {
   readonly address: string;
   readonly shards: readonly number[];
   readonly state: 'up' | 'stopped';
+  /** What it was told to do wrong. */
+  readonly misbehaves: readonly string[];
 }
 
 /** A running localnet. */

@@ -40,6 +40,9 @@ test('start is idempotent, refuses other fixed parameters, stop ends it, start g
   await first.setPrice(7n, 9n);
   expect(await first.advanceEpoch(2)).toBe(3);
   await first.stopNode(2);
+  await first.misbehave([1, 3], '503');
+  expect(healthy(first.nodes[3]!.address)).toBe(false);
+  await first.misbehave(3);
   await first.close();
   expect(await failure(localnetStatus(directory))).toMatchObject({ code: 'not_found' });
   expect(await failure(stopLocalnet(directory))).toMatchObject({ code: 'not_found' });
@@ -52,7 +55,8 @@ test('start is idempotent, refuses other fixed parameters, stop ends it, start g
     prices: { storage: '7', write: '9' },
   });
   expect(second.nodes.map(node => node.state)).toEqual(['up', 'up', 'stopped', 'up']);
-  expect(second.nodes.map(node => healthy(node.address))).toEqual([true, true, false, true]);
+  expect(second.nodes.map(node => node.misbehaves)).toEqual([[], ['503'], [], []]);
+  expect(second.nodes.map(node => healthy(node.address))).toEqual([true, false, false, true]);
   await second.startNode(2);
   expect(healthy(second.nodes[2]!.address)).toBe(true);
 });
@@ -67,6 +71,10 @@ test.each([false, true])(
     expect(second.packageConfig).toEqual(first.packageConfig);
     expect(second.pid).not.toBe(first.pid);
     expect(second.nodes.every(node => healthy(node.address, 'https'))).toBe(true);
+    await second.misbehave(1, 'refuses');
+    expect(healthy(second.nodes[1]!.address, 'https')).toBe(false);
+    await second.misbehave(1);
+    expect(healthy(second.nodes[1]!.address, 'https')).toBe(true);
   },
 );
 

@@ -110,6 +110,34 @@ const writeSymbol = (writer: ByteWriter, symbol: DecodingSymbol): void => {
   writeUleb(writer, symbol.data.length).raw(symbol.data);
 };
 
+const readSymbol = (reader: ByteReader): DecodingSymbol => {
+  const variant = reader.u8();
+  if (variant > 1) throw new RangeError(`no symbol of variant ${variant}`);
+  const index = reader.u16();
+  return {
+    type: variant === 0 ? 'primary' : 'secondary',
+    index,
+    data: reader.raw(readUleb(reader)),
+  };
+};
+
+const readMany = <T>(reader: ByteReader, read: () => T): T[] => {
+  const count = readUleb(reader);
+  const all: T[] = [];
+  // Every element takes at least a byte, so a false count ends at the end of the buffer.
+  for (let i = 0; i < count; i++) all.push(read());
+  return all;
+};
+
+/** Reads what `writeDecodingSymbols` writes; `data` are views into `bytes`. */
+export const readDecodingSymbols = (bytes: Buffer): Map<number, DecodingSymbol[]> | undefined =>
+  attempt(() => {
+    const reader = new ByteReader(bytes);
+    const symbols = () => readMany(reader, () => readSymbol(reader));
+    const entries = readMany(reader, () => [reader.u16(), symbols()] as const);
+    return reader.left === 0 ? new Map(entries) : undefined;
+  });
+
 /** BCS map<u16, vector<enum{0 Primary, 1 Secondary}{index u16, data bytes}>>. */
 export const writeDecodingSymbols = (
   byTarget: ReadonlyMap<number, readonly DecodingSymbol[]>,
@@ -141,3 +169,22 @@ export const writeRecoverySymbols = (symbols: readonly RecoverySymbol[]): Buffer
   }
   return writer.done();
 };
+
+const EMPTY_NODE = Buffer.alloc(32);
+
+/** Reads what `writeRecoverySymbols` writes; `data` and proofs are views into `bytes`. */
+export const readRecoverySymbols = (bytes: Buffer): RecoverySymbol[] | undefined =>
+  attempt(() => {
+    const reader = new ByteReader(bytes);
+    const node = () => {
+      const variant = reader.u8();
+      if (variant > 1) throw new RangeError(`no Merkle node of variant ${variant}`);
+      return variant === 0 ? EMPTY_NODE : reader.raw(32);
+    };
+    const symbols = readMany(reader, () => ({
+      ...readSymbol(reader),
+      targetIndex: reader.u16(),
+      proof: readMany(reader, node),
+    }));
+    return reader.left === 0 ? symbols : undefined;
+  });

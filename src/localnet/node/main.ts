@@ -2,9 +2,10 @@
 import { messageOf } from '../../base/errors.ts';
 import { logToFile } from '../../base/log.ts';
 import { nodeConfig } from '../genesis.ts';
-import type { NodeReport } from '../members.ts';
+import type { NodeOrder, NodeReport } from '../members.ts';
 import { networkPaths, readNetwork } from '../parameters.ts';
 import { Follower } from './follow.ts';
+import { Misbehaviour } from './misbehave.ts';
 import { StorageNode } from './node.ts';
 
 const [directory, rpcUrl, index] = process.argv.slice(2) as [string, string, string];
@@ -26,6 +27,7 @@ try {
   // The daemon decides when its nodes end.
   process.on('SIGINT', () => undefined);
   process.once('disconnect', end);
+  process.on('message', order => node.misbehave(new Misbehaviour((order as NodeOrder).misbehaves)));
   report({ ready: true });
 } catch (error) {
   report({ failure: messageOf(error) });

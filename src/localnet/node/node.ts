@@ -11,6 +11,7 @@ import {
 import { createServer as createHttpsServer } from 'node:https';
 import { messageOf } from '../../base/errors.ts';
 import { log } from '../../base/log.ts';
+import { Misbehaviour } from './misbehave.ts';
 import { Refusal } from './refusal.ts';
 import type { Registry } from './registry.ts';
 import { answerOf, send } from './routes.ts';
@@ -27,6 +28,8 @@ export interface NodeConfig {
   readonly identity: NodeIdentity;
   /** PEM key and certificate; plain http without. */
   readonly tls?: { readonly key: string; readonly cert: string };
+  /** How it misbehaves from the start (see `Misbehaviour`). */
+  readonly misbehaves?: readonly string[];
 }
 
 /** One node; may be started and stopped any number of times. */
@@ -35,10 +38,20 @@ export class StorageNode {
   readonly #registry: Registry;
   #service: NodeService | undefined;
   #server: Server | undefined;
+  #misbehaviour: Misbehaviour;
 
   constructor(config: NodeConfig, registry: Registry) {
     this.config = config;
     this.#registry = registry;
+    this.#misbehaviour = new Misbehaviour(config.misbehaves);
+  }
+
+  /** From now on it misbehaves so, and in no other way. */
+  misbehave(misbehaviour: Misbehaviour): void {
+    this.#misbehaviour = misbehaviour;
+    if (this.#service !== undefined) {
+      this.#service.store.keepsSlivers = !misbehaviour.has('forgets');
+    }
   }
 
   /** Is it serving? */
@@ -73,6 +86,7 @@ export class StorageNode {
     });
     this.#service = service;
     this.#server = server;
+    this.misbehave(this.#misbehaviour);
   }
 
   /** Refuses connections from now on; what is stored stays. */
@@ -93,7 +107,8 @@ export class StorageNode {
     response: ServerResponse,
   ): Promise<void> {
     try {
-      send(response, await answerOf(service, startedAtMs, request));
+      const honest = () => answerOf(service, startedAtMs, request);
+      await this.#misbehaviour.answer(service, request, response, honest);
     } catch (error) {
       if (response.destroyed) return;
       const refusal =

@@ -16,7 +16,8 @@ const REGISTRATION_WAIT_MS_MAX = 30_000;
 /** Requests for recovery symbols worked on at a time; more are told to come again (503). */
 const RECOVERY_REQUESTS_MAX = 32;
 
-type Answer =
+/** An answer on its way out. */
+export type Answer =
   | { readonly code: number; readonly json: unknown }
   | { readonly code: number; readonly bytes: Uint8Array };
 
@@ -35,8 +36,23 @@ const stored = (found: boolean): Answer => success(found ? 'stored' : 'nonexiste
 const notFound = (): Refusal => new Refusal('ENDPOINT_NOT_FOUND', 'there is no such endpoint');
 
 const BLOB = /^\/v1\/blobs\/([^/]+)\/(.+)$/;
-const SLIVER = /^slivers\/(\d{1,5})\/(primary|secondary)(\/status)?$/;
+/** What follows the blob in the path of a sliver: pair, type, `/status`. */
+export const SLIVER = /^slivers\/(\d{1,5})\/(primary|secondary)(\/status)?$/;
 const DELETABLE = /^confirmation\/deletable\/0x([0-9a-fA-F]{1,64})$/;
+
+/** A path below `/v1/blobs/`. */
+export interface BlobPath {
+  readonly blobId: BlobId;
+  readonly rest: string;
+}
+
+/** Blob and what of it a request is about; undefined if it is about none. */
+export const blobPathOf = (request: IncomingMessage): BlobPath | undefined => {
+  const [, id, rest] = BLOB.exec(pathOf(request).pathname) ?? [];
+  return id === undefined || rest === undefined ? undefined : { blobId: parseBlobId(id), rest };
+};
+
+const pathOf = (request: IncomingMessage): URL => new URL(request.url ?? '/', 'http://node');
 
 /** Answers one request; throws a `Refusal` for what the node does not grant. */
 export const answerOf = async (
@@ -44,14 +60,14 @@ export const answerOf = async (
   startedAtMs: number,
   request: IncomingMessage,
 ): Promise<Answer> => {
-  const url = new URL(request.url ?? '/', 'http://node');
+  const url = pathOf(request);
   const call = { node, request, query: url.searchParams };
   if (url.pathname === '/v1/health' && request.method === 'GET') {
     return success(healthOf(node, startedAtMs, url.searchParams.get('detailed') === 'true'));
   }
-  const [, id, rest] = BLOB.exec(url.pathname) ?? [];
-  if (id === undefined || rest === undefined) throw notFound();
-  const blobId = parseBlobId(id);
+  const path = blobPathOf(request);
+  if (path === undefined) throw notFound();
+  const { blobId, rest } = path;
   const sliver = SLIVER.exec(rest);
   if (sliver !== null) {
     const [, pair, type, status] = sliver;

@@ -172,11 +172,7 @@ export class NodeService {
   /** Signs that everything of this blob that belongs here is durable; `objectId` if it is deletable. */
   async confirm(blobId: BlobId, objectId: SuiId | undefined): Promise<SignedMessage> {
     this.#requireRegistered(blobId);
-    const kept = await this.store.syncBlob(blobId);
-    const complete = this.pairs(blobId).every(
-      pair => kept.has(`${pair}.primary`) && kept.has(`${pair}.secondary`),
-    );
-    if (!kept.has('metadata') || !complete) {
+    if (!(await this.store.syncBlob(blobId, this.pairs(blobId)))) {
       throw new Refusal('MISSING_SLIVERS', 'the required slivers are not all stored');
     }
     this.#requireRegistered(blobId);
@@ -192,6 +188,11 @@ export class NodeService {
       blobIdToBytes(blobId),
       Buffer.from(type),
     ]);
+    return this.sign(message);
+  }
+
+  /** Signs whatever it is given. */
+  sign(message: Buffer): SignedMessage {
     return {
       serializedMessage: message.toString('base64'),
       signature: native.blsSign(this.identity.blsSecret, message).toString('base64'),

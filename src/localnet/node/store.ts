@@ -23,6 +23,8 @@ const orUndefined = (error: unknown): undefined => {
 
 /** Files of one node. */
 export class NodeStore {
+  /** Whether slivers are kept; a misbehaving node only says so. */
+  keepsSlivers = true;
   readonly #blobs: string;
   readonly #trash: string;
   #drafts = 0;
@@ -65,8 +67,13 @@ export class NodeStore {
   }
 
   /** Keeps a sliver: its bytes are durable when this returns, its name after `syncBlob`. */
-  putSliver(blobId: BlobId, pair: number, type: SliverType, bytes: Uint8Array): Promise<void> {
-    return this.#put(blobId, `${pair}.${type}`, bytes);
+  async putSliver(
+    blobId: BlobId,
+    pair: number,
+    type: SliverType,
+    bytes: Uint8Array,
+  ): Promise<void> {
+    if (this.keepsSlivers) await this.#put(blobId, `${pair}.${type}`, bytes);
   }
 
   /** Parts [at, at + length) of a sliver file for each `at`; undefined without the file. */
@@ -91,14 +98,18 @@ export class NodeStore {
     }
   }
 
-  /** Names of what is kept of a blob, after making them durable. */
-  async syncBlob(blobId: BlobId): Promise<Set<string>> {
+  /** Makes the names of what is kept of a blob durable; are metadata and both slivers of these pairs kept? */
+  async syncBlob(blobId: BlobId, pairs: readonly number[]): Promise<boolean> {
     const directory = await open(join(this.#blobs, blobId)).catch(orUndefined);
-    if (directory === undefined) return new Set();
+    if (directory === undefined) return false;
     try {
-      const names = await readdir(join(this.#blobs, blobId));
+      const kept = new Set(await readdir(join(this.#blobs, blobId)));
       await directory.sync();
-      return new Set(names);
+      if (!kept.has('metadata')) return false;
+      return (
+        !this.keepsSlivers ||
+        pairs.every(pair => kept.has(`${pair}.primary`) && kept.has(`${pair}.secondary`))
+      );
     } finally {
       await directory.close();
     }
