@@ -50,7 +50,7 @@ const describe = (status: LocalnetStatus): string =>
     `epoch      ${status.epoch}`,
     `prices     ${status.prices.storage} FROST storage, ${status.prices.write} FROST write, a unit of 1 MiB`,
     `directory  ${status.directory}`,
-    `process    ${status.pid}`,
+    `process    ${status.pid}, ${status.cpuMs / 1000} s of processor time in all`,
     ...status.nodes.map(node =>
       `${node.name.padEnd(10)} ${node.state.padEnd(7)}  ${status.nodeScheme}://${node.address}  ${node.shards.length} shards  ${node.misbehaves.join(' ')}`.trimEnd(),
     ),

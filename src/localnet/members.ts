@@ -16,6 +16,8 @@ import type { NetworkFile, NetworkPaths } from './parameters.ts';
 /** Starts and stops nodes by their index. */
 export interface Members {
   isUp(index: number): boolean;
+  /** Its own process; undefined while it has none. */
+  pid(index: number): number | undefined;
   start(index: number): Promise<void>;
   stop(index: number): Promise<void>;
   /** A node that is down misbehaves so when it starts. */
@@ -36,6 +38,7 @@ export const membersHere = async (
   );
   return {
     isUp: index => nodes[index]!.up,
+    pid: () => undefined,
     start: index => nodes[index]!.start(),
     stop: index => nodes[index]!.stop(),
     misbehave: (index, misbehaviour) => nodes[index]!.misbehave(misbehaviour),
@@ -87,6 +90,7 @@ export const membersApart = (paths: NetworkPaths, rpcUrl: string): Members => {
   };
   return {
     isUp: index => children.has(index),
+    pid: index => children.get(index)?.pid,
     start: async index => {
       if (children.has(index)) return;
       const child = await launch(paths, rpcUrl, index);

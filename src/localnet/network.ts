@@ -9,7 +9,8 @@ import { type LedgerHandle, startLedger } from './ledger/server.ts';
 import { type Members, membersApart, membersHere } from './members.ts';
 import { Misbehaviour } from './node/misbehave.ts';
 import { type NetworkFile, type NetworkPaths, writeNetwork } from './parameters.ts';
-import type { LocalnetStatus } from './status.ts';
+import { cpuMsOf } from './process.ts';
+import type { LocalnetStatus, NodeStatus } from './status.ts';
 
 /** A running localnet. */
 export class Localnet {
@@ -66,6 +67,18 @@ export class Localnet {
     const { url, ledger } = this.#ledger;
     const state = ledger.state();
     const prices = ledger.prices();
+    const nodes = state.nodes.map(({ index, name, address, shards }): NodeStatus => {
+      const pid = this.#members.pid(index);
+      return {
+        index,
+        name,
+        address,
+        shards,
+        state: this.#members.isUp(index) ? 'up' : 'stopped',
+        misbehaves: this.#network.misbehaving[index] ?? [],
+        cpuMs: pid === undefined ? null : cpuMsOf(pid),
+      };
+    });
     return {
       rpcUrl: url,
       faucetUrl: `${url}/localnet/faucet`,
@@ -77,15 +90,9 @@ export class Localnet {
       nShards: state.nShards,
       epoch: state.epoch,
       prices: { storage: String(prices.storage), write: String(prices.write) },
-      nodes: state.nodes.map(({ index, name, address, shards }) => ({
-        index,
-        name,
-        address,
-        shards,
-        state: this.#members.isUp(index) ? 'up' : 'stopped',
-        misbehaves: this.#network.misbehaving[index] ?? [],
-      })),
+      nodes,
       pid: process.pid,
+      cpuMs: nodes.reduce((sum, node) => sum + (node.cpuMs ?? 0), cpuMsOf(process.pid)),
       directory: this.#paths.root,
     };
   }

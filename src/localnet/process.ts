@@ -2,16 +2,30 @@
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 
-/** When a process started, in clock ticks since boot; undefined if there is none. With the pid it names a process for ever (until reboot). */
-export const startTicksOf = (pid: number): number | undefined => {
+/** Fields of /proc/PID/stat behind the name, which may hold anything; undefined for no process or a zombie. */
+const statOf = (pid: number): string[] | undefined => {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // The name in parentheses may hold anything; field 22 of all is the 20th behind it.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return fields[0] === 'Z' ? undefined : Number(fields[19]);
+    return fields[0] === 'Z' ? undefined : fields;
   } catch {
     return undefined;
   }
+};
+
+/** When a process started, in clock ticks since boot; undefined if there is none. With the pid it names a process for ever (until reboot). */
+export const startTicksOf = (pid: number): number | undefined => {
+  const ticks = statOf(pid)?.[19];
+  return ticks === undefined ? undefined : Number(ticks);
+};
+
+/** Linux counts processor time in hundredths of a second, whatever its own clock. */
+const TICK_MS = 10;
+
+/** Processor time of all threads of a process since it started, in ms; 0 if there is none. */
+export const cpuMsOf = (pid: number): number => {
+  const fields = statOf(pid);
+  return fields === undefined ? 0 : (Number(fields[11]) + Number(fields[12])) * TICK_MS;
 };
 
 /** Is the port of 127.0.0.1 free to listen on? */

@@ -11,6 +11,8 @@ export interface NodeStatus {
   readonly state: 'up' | 'stopped';
   /** What it was told to do wrong. */
   readonly misbehaves: readonly string[];
+  /** Processor time of its own process in ms; null where all nodes share one. */
+  readonly cpuMs: number | null;
 }
 
 /** A running localnet. */
@@ -27,5 +29,7 @@ export interface LocalnetStatus {
   readonly prices: { readonly storage: string; readonly write: string };
   readonly nodes: readonly NodeStatus[];
   readonly pid: number;
+  /** Processor time of all its processes since they started, in ms: ledger and nodes. */
+  readonly cpuMs: number;
   readonly directory: string;
 }

@@ -71,6 +71,10 @@ test.each([false, true])(
     expect(second.packageConfig).toEqual(first.packageConfig);
     expect(second.pid).not.toBe(first.pid);
     expect(second.nodes.every(node => healthy(node.address, 'https'))).toBe(true);
+    const { cpuMs, nodes } = await second.status();
+    const apart = nodes.reduce((sum, node) => sum + (node.cpuMs ?? 0), 0);
+    expect(nodes.every(node => node.cpuMs !== null)).toBe(processes);
+    expect(cpuMs).toBeGreaterThan(apart);
     await second.misbehave(1, 'refuses');
     expect(healthy(second.nodes[1]!.address, 'https')).toBe(false);
     await second.misbehave(1);
