@@ -105,7 +105,7 @@ const answerBlob = async (call: Call, blobId: BlobId, rest: string): Promise<Ans
     case 'metadata':
       return bcs(Buffer.concat([blobIdToBytes(blobId), await node.metadataBytes(blobId)]));
     case 'metadata/status':
-      return stored(await node.hasMetadata(blobId));
+      return stored(node.hasMetadata(blobId));
     case 'status':
       return success(node.status(blobId));
     case 'confirmation/permanent':
@@ -128,7 +128,7 @@ const answerSliver = async (
 ): Promise<Answer> => {
   if (request.method === 'GET') {
     return status
-      ? stored(await node.hasSliver(blobId, pair, type))
+      ? stored(node.hasSliver(blobId, pair, type))
       : bcs(await node.sliver(blobId, pair, type));
   }
   if (request.method !== 'PUT' || status) throw notFound();

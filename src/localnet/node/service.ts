@@ -60,8 +60,8 @@ export class NodeService {
 
   /** Follows the registry from now on and drops what is no longer registered. */
   async open(): Promise<void> {
+    await this.store.open();
     this.registry.on('gone', this.#onGone);
-    await this.store.sweep();
     for (const blobId of this.store.blobIds()) {
       if (!this.registry.isRegistered(blobId)) await this.#forget(blobId);
     }
@@ -94,14 +94,14 @@ export class NodeService {
   }
 
   /** Is the metadata of an available blob here? */
-  async hasMetadata(blobId: BlobId): Promise<boolean> {
-    return this.registry.isRegistered(blobId) && (await this.store.hasMetadata(blobId));
+  hasMetadata(blobId: BlobId): boolean {
+    return this.registry.isRegistered(blobId) && this.store.hasMetadata(blobId);
   }
 
   /** Keeps metadata; true if it was new. */
   async putMetadata(blobId: BlobId, bytes: Buffer): Promise<boolean> {
     this.#requireRegistered(blobId);
-    if (await this.store.hasMetadata(blobId)) return false;
+    if (this.store.hasMetadata(blobId)) return false;
     this.#parseMetadata(bytes);
     if (!native.verifyMetadata(bytes, this.identity.nShards, blobIdToBytes(blobId))) {
       throw new Refusal('INVALID_METADATA', 'the provided metadata does not belong to the blob ID');
@@ -124,7 +124,7 @@ export class NodeService {
   }
 
   /** Is the sliver of an available blob here? */
-  async hasSliver(blobId: BlobId, pair: number, type: SliverType): Promise<boolean> {
+  hasSliver(blobId: BlobId, pair: number, type: SliverType): boolean {
     this.requireIndex(pair);
     this.#requireShard(blobId, pair);
     return this.registry.isRegistered(blobId) && this.store.hasSliver(blobId, pair, type);
@@ -158,7 +158,7 @@ export class NodeService {
         `sliver index ${sliver.index} is inconsistent with sliver pair index ${pair}`,
       );
     }
-    if (await this.store.hasSliver(blobId, pair, type)) return false;
+    if (this.store.hasSliver(blobId, pair, type)) return false;
     const fits =
       sliver.symbolBytes === shape.symbolBytes && sliver.data.length === dataBytes(shape, type);
     if (!fits || !(await native.verifySliver(metadata, nShards, type, index, sliver.data))) {

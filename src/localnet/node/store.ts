@@ -6,11 +6,12 @@
  *     <node>/blobs/<blob ID>/<pair>.secondary
  *     <node>/trash/                                   on its way out; emptied at start
  *
- * Invariant: a file under its final name was whole and synced before it got that name. Nothing is
- * checked again when it is read: a node whose files were altered answers with the altered bytes.
+ * Invariant: a file under its final name was whole and synced before it got that name. Which names
+ * there are is read once, at the start. Nothing is checked again when it is read: a node whose files
+ * were altered answers with the altered bytes.
  */
-import { mkdirSync, readdirSync, renameSync } from 'node:fs';
-import { access, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdirSync, renameSync } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode } from '../../base/errors.ts';
 import type { BlobId, SliverType } from '../../base/ids.ts';
@@ -27,6 +28,8 @@ export class NodeStore {
   keepsSlivers = true;
   readonly #blobs: string;
   readonly #trash: string;
+  /** Names of what is kept of each blob. */
+  readonly #kept = new Map<BlobId, Set<string>>();
   #drafts = 0;
 
   constructor(directory: string) {
@@ -36,9 +39,22 @@ export class NodeStore {
     mkdirSync(this.#trash, { recursive: true });
   }
 
+  /** Removes what an earlier run did not get to (trash, files that never got their name) and reads what is kept. */
+  async open(): Promise<void> {
+    for (const name of await readdir(this.#trash)) {
+      await rm(join(this.#trash, name), { recursive: true, force: true });
+    }
+    for (const blobId of await readdir(this.#blobs)) {
+      const names = await readdir(join(this.#blobs, blobId));
+      const drafts = names.filter(name => name.endsWith('.new'));
+      for (const name of drafts) await rm(this.#path(blobId, name), { force: true });
+      this.#kept.set(blobId, new Set(names.filter(name => !drafts.includes(name))));
+    }
+  }
+
   /** IDs of all blobs of which something is kept. */
   blobIds(): BlobId[] {
-    return readdirSync(this.#blobs);
+    return [...this.#kept.keys()];
   }
 
   /** BlobMetadata, or undefined. */
@@ -47,8 +63,8 @@ export class NodeStore {
   }
 
   /** Is the metadata kept? */
-  hasMetadata(blobId: BlobId): Promise<boolean> {
-    return this.#has(blobId, 'metadata');
+  hasMetadata(blobId: BlobId): boolean {
+    return this.#kept.get(blobId)?.has('metadata') ?? false;
   }
 
   /** Keeps the metadata; it is durable when this returns. */
@@ -62,8 +78,8 @@ export class NodeStore {
   }
 
   /** Is the sliver kept? */
-  hasSliver(blobId: BlobId, pair: number, type: SliverType): Promise<boolean> {
-    return this.#has(blobId, `${pair}.${type}`);
+  hasSliver(blobId: BlobId, pair: number, type: SliverType): boolean {
+    return this.#kept.get(blobId)?.has(`${pair}.${type}`) ?? false;
   }
 
   /** Keeps a sliver: its bytes are durable when this returns, its name after `syncBlob`. */
@@ -100,16 +116,15 @@ export class NodeStore {
 
   /** Makes the names of what is kept of a blob durable; are metadata and both slivers of these pairs kept? */
   async syncBlob(blobId: BlobId, pairs: readonly number[]): Promise<boolean> {
+    const kept = this.#kept.get(blobId);
+    if (kept?.has('metadata') !== true) return false;
+    const isWhole = (pair: number) => kept.has(`${pair}.primary`) && kept.has(`${pair}.secondary`);
+    if (this.keepsSlivers && !pairs.every(isWhole)) return false;
     const directory = await open(join(this.#blobs, blobId)).catch(orUndefined);
     if (directory === undefined) return false;
     try {
-      const kept = new Set(await readdir(join(this.#blobs, blobId)));
       await directory.sync();
-      if (!kept.has('metadata')) return false;
-      return (
-        !this.keepsSlivers ||
-        pairs.every(pair => kept.has(`${pair}.primary`) && kept.has(`${pair}.secondary`))
-      );
+      return true;
     } finally {
       await directory.close();
     }
@@ -117,6 +132,7 @@ export class NodeStore {
 
   /** Makes a blob unavailable at once and its space free soon. */
   forget(blobId: BlobId): Promise<void> {
+    this.#kept.delete(blobId);
     const grave = join(this.#trash, `${process.hrtime.bigint()}-${blobId}`);
     try {
       renameSync(join(this.#blobs, blobId), grave);
@@ -126,33 +142,14 @@ export class NodeStore {
     return rm(grave, { recursive: true, force: true });
   }
 
-  /** Removes what an earlier run did not get to: trash, and files that never got their name. */
-  async sweep(): Promise<void> {
-    for (const name of await readdir(this.#trash)) {
-      await rm(join(this.#trash, name), { recursive: true, force: true });
-    }
-    for (const blobId of await readdir(this.#blobs)) {
-      const directory = join(this.#blobs, blobId);
-      for (const name of await readdir(directory)) {
-        if (name.endsWith('.new')) await rm(join(directory, name), { force: true });
-      }
-    }
-  }
-
   #path(blobId: BlobId, name: string): string {
     return join(this.#blobs, blobId, name);
   }
 
-  #has(blobId: BlobId, name: string): Promise<boolean> {
-    return access(this.#path(blobId, name)).then(
-      () => true,
-      error => orUndefined(error) ?? false,
-    );
-  }
-
   async #put(blobId: BlobId, name: string, bytes: Uint8Array): Promise<void> {
     const path = this.#path(blobId, name);
-    await mkdir(join(this.#blobs, blobId), { recursive: true });
+    const kept = this.#kept.get(blobId) ?? new Set();
+    if (kept.size === 0) await mkdir(join(this.#blobs, blobId), { recursive: true });
     const draft = `${path}.${++this.#drafts}.new`;
     const file = await open(draft, 'w', 0o600);
     try {
@@ -162,5 +159,6 @@ export class NodeStore {
       await file.close();
     }
     await rename(draft, path);
+    this.#kept.set(blobId, (this.#kept.get(blobId) ?? new Set()).add(name));
   }
 }

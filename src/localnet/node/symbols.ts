@@ -87,7 +87,7 @@ export const recoverySymbols = async (
 };
 
 const availableMetadata = async (node: NodeService, blobId: BlobId) => {
-  if (!(await node.hasMetadata(blobId))) {
+  if (!node.hasMetadata(blobId)) {
     throw new Refusal('SLIVER_NOT_FOUND', 'the requested sliver is unavailable');
   }
   return node.metadata(blobId);
