@@ -8,6 +8,7 @@ import {
   misbehave,
   runLocalnet,
   setPrices,
+  setTip,
   startNodes,
   stopLocalnet,
   stopNodes,
@@ -45,6 +46,7 @@ const directoryOf = ({ dir }: Where): string => dir ?? join(stateDirectory(), 'l
 const describe = (status: LocalnetStatus): string =>
   [
     `rpc        ${status.rpcUrl}`,
+    `relay      ${status.relayUrl} (upload relay and aggregator; tip: ${JSON.stringify(status.tip)})`,
     `system     ${status.packageConfig.systemObjectId}`,
     `staking    ${status.packageConfig.stakingPoolId}`,
     `epoch      ${status.epoch}`,
@@ -140,6 +142,25 @@ const suiAddress = (text: string): string => {
   throw new InvalidArgumentError('must be 0x and up to 64 hex digits.');
 };
 
+const tipCommand = (localnet: Command): void => {
+  const mist = wholeNumber(0, Number.MAX_SAFE_INTEGER);
+  withDirectory(localnet.command('tip'))
+    .argument('[base]', 'MIST an upload; nothing: no tip', mist)
+    .argument('[per-kib]', 'MIST a KiB of the encoded blob on top', mist)
+    .description('what the upload relay wants to be paid')
+    .action(async (base: number | undefined, perKib: number | undefined, options: Where) => {
+      const tip =
+        base === undefined
+          ? 'none'
+          : perKib === undefined
+            ? { const: base }
+            : { base, perEncodedKib: perKib };
+      await setTip(directoryOf(options), tip);
+      say(`tip: ${JSON.stringify(tip)}`);
+      if (options.json === true) print(true, tip, () => '');
+    });
+};
+
 const ledgerCommands = (localnet: Command): void => {
   const rpcUrlOf = async (options: Where) => (await localnetStatus(directoryOf(options))).rpcUrl;
   withDirectory(localnet.command('faucet'))
@@ -204,5 +225,6 @@ export const registerLocalnet = (program: Command): void => {
   withDirectory(localnet.command('stop')).description('end all its processes').action(stop);
   withDirectory(localnet.command('status')).description('what runs where').action(status);
   nodesCommand(localnet);
+  tipCommand(localnet);
   ledgerCommands(localnet);
 };

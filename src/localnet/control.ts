@@ -19,6 +19,7 @@ import {
   networkPaths,
   readNetwork,
   settle,
+  type Tip,
   writeNetwork,
 } from './parameters.ts';
 import { isFree, startTicksOf } from './process.ts';
@@ -50,6 +51,10 @@ export const misbehave = (
   nodes: readonly number[],
   modes: readonly string[],
 ): Promise<void> => callControl(networkPaths(directory), 'misbehave', { nodes, modes });
+
+/** What the upload relay wants to be paid from now on, in MIST. */
+export const setTip = (directory: string, tip: Tip): Promise<void> =>
+  callControl(networkPaths(directory), 'setTip', tip);
 
 /** Pid of the recorded daemon while it lives. */
 const recordedPid = (paths: NetworkPaths): number | undefined => {
@@ -94,10 +99,11 @@ const becomesFree = async (port: number, waitMs: number): Promise<boolean> => {
 };
 
 const checkPorts = async (network: NetworkFile, isNew: boolean): Promise<void> => {
-  for (let index = -1; index < network.nodes; index++) {
+  for (let index = -1; index <= network.nodes; index++) {
     const port = portOf(network, index);
     if (await becomesFree(port, isNew ? 0 : PORT_WAIT_MS)) continue;
-    const user = index < 0 ? 'the ledger' : `node ${index}`;
+    const user =
+      index < 0 ? 'the ledger' : index < network.nodes ? `node ${index}` : 'the upload relay';
     const cure = isNew
       ? 'choose others with --port'
       : 'its ports are on the ledger and cannot change; make another localnet with --dir and --port';

@@ -7,7 +7,7 @@ import { type ErrorCode, messageOf, TuskError } from '../base/errors.ts';
 import { replaceFile } from '../base/files.ts';
 import { log, logToFile } from '../base/log.ts';
 import { Localnet } from './network.ts';
-import { networkPaths, readNetwork } from './parameters.ts';
+import { networkPaths, readNetwork, tipSchema } from './parameters.ts';
 import { startTicksOf } from './process.ts';
 import { serveControl } from './socket.ts';
 import type { LocalnetStatus } from './status.ts';
@@ -27,6 +27,7 @@ const run = async (): Promise<LocalnetStatus> => {
     status: () => localnet.status(),
     startNodes: args => localnet.startNodes(indices(args)),
     stopNodes: args => localnet.stopNodes(indices(args)),
+    setTip: args => localnet.setTip(tipSchema.parse(args)),
     misbehave: args => localnet.misbehave(indices(args), (args as { modes: string[] }).modes),
   });
   let ending = false;

@@ -13,6 +13,9 @@ export const portOf = (network: NetworkParameters, index: number): number =>
 const shardsOf = ({ nodes, shards, weights }: NetworkParameters, index: number): number[] =>
   weights === undefined ? dealtShards(index, nodes, shards) : weightedShards(index, weights);
 
+/** Port of the upload relay and the aggregator: behind those of the nodes. */
+export const gatewayPort = (network: NetworkParameters): number => portOf(network, network.nodes);
+
 /** Node `index` as it runs; makes its keys at the first call. */
 export const nodeConfig = (
   paths: NetworkPaths,

@@ -7,11 +7,12 @@ import {
   misbehave,
   runLocalnet,
   setPrices,
+  setTip,
   startNodes,
   stopLocalnet,
   stopNodes,
 } from './control.ts';
-import { type NetworkParameters, networkPaths, readNetwork } from './parameters.ts';
+import { type NetworkParameters, networkPaths, readNetwork, type Tip } from './parameters.ts';
 import type { LocalnetStatus } from './status.ts';
 
 /** A running localnet in the hands of its starter. */
@@ -23,6 +24,8 @@ export interface LocalnetHandle extends LocalnetStatus {
   misbehave(node: number | readonly number[], ...modes: string[]): Promise<void>;
   /** FROST a unit. */
   setPrice(storage: bigint, write: bigint): Promise<void>;
+  /** What the upload relay wants to be paid. */
+  setTip(tip: Tip): Promise<void>;
   /** Returns the new epoch. */
   advanceEpoch(by?: number): Promise<number>;
   /** 1,000 WAL and 100 SUI. */
@@ -39,7 +42,7 @@ export const startLocalnet = async (
   const { directory, ...asked } = options;
   const paths = networkPaths(directory);
   if (asked.port === undefined && readNetwork(paths) === undefined) {
-    asked.port = await freePorts((asked.nodes ?? 13) + 1);
+    asked.port = await freePorts((asked.nodes ?? 13) + 2);
   }
   const { status } = await runLocalnet(directory, asked, true);
   return {
@@ -49,6 +52,7 @@ export const startLocalnet = async (
     startNode: (...indices) => startNodes(directory, indices),
     misbehave: (node, ...modes) => misbehave(directory, [node].flat(), modes),
     setPrice: (storage, write) => setPrices(status.rpcUrl, storage, write),
+    setTip: tip => setTip(directory, tip),
     advanceEpoch: async by => (await advanceEpoch(status.rpcUrl, by)).epoch,
     faucet: async address => void (await faucet(status.rpcUrl, address)),
     nodeDirectory: index => paths.node(index),

@@ -4,11 +4,12 @@
  */
 import { TuskError } from '../base/errors.ts';
 import { log } from '../base/log.ts';
-import { genesisNodes } from './genesis.ts';
+import { type Gateway, startGateway } from './gateway/server.ts';
+import { gatewayPort, genesisNodes } from './genesis.ts';
 import { type LedgerHandle, startLedger } from './ledger/server.ts';
 import { type Members, membersApart, membersHere } from './members.ts';
 import { Misbehaviour } from './node/misbehave.ts';
-import { type NetworkFile, type NetworkPaths, writeNetwork } from './parameters.ts';
+import { type NetworkFile, type NetworkPaths, type Tip, writeNetwork } from './parameters.ts';
 import { cpuMsOf } from './process.ts';
 import type { LocalnetStatus, NodeStatus } from './status.ts';
 
@@ -17,6 +18,7 @@ export class Localnet {
   readonly #paths: NetworkPaths;
   readonly #ledger: LedgerHandle;
   readonly #members: Members;
+  #gateway: Gateway | undefined;
   #network: NetworkFile;
 
   private constructor(
@@ -50,6 +52,12 @@ export class Localnet {
         : await membersHere(paths, network, ledger.url);
       const localnet = new Localnet(paths, network, ledger, members);
       await localnet.#startNodes();
+      localnet.#gateway = await startGateway({
+        port: gatewayPort(network),
+        directory: paths.gateway,
+        ledger: ledger.ledger,
+        tip: () => localnet.#network.tip,
+      });
       return localnet;
     } catch (error) {
       await ledger.close();
@@ -67,6 +75,7 @@ export class Localnet {
     const { url, ledger } = this.#ledger;
     const state = ledger.state();
     const prices = ledger.prices();
+    const gatewayUrl = `http://127.0.0.1:${gatewayPort(this.#network)}`;
     const nodes = state.nodes.map(({ index, name, address, shards }): NodeStatus => {
       const pid = this.#members.pid(index);
       return {
@@ -86,6 +95,9 @@ export class Localnet {
         systemObjectId: state.systemObjectId,
         stakingPoolId: state.stakingPoolId,
       },
+      relayUrl: gatewayUrl,
+      aggregatorUrl: gatewayUrl,
+      tip: this.#network.tip,
       nodeScheme: this.#network.tls ? 'https' : 'http',
       nShards: state.nShards,
       epoch: state.epoch,
@@ -126,8 +138,14 @@ export class Localnet {
     for (const index of indices) this.#members.misbehave(index, misbehaviour);
   }
 
+  /** What the upload relay wants to be paid from now on. */
+  setTip(tip: Tip): void {
+    this.#remember({ tip });
+  }
+
   /** Ends everything. */
   async close(): Promise<void> {
+    await this.#gateway?.close();
     await this.#members.close();
     await this.#ledger.close();
   }
@@ -152,9 +170,9 @@ export class Localnet {
     }
   }
 
-  #remember(change: Partial<Pick<NetworkFile, 'stopped' | 'misbehaving'>>): void {
+  #remember(change: Partial<Pick<NetworkFile, 'stopped' | 'misbehaving' | 'tip'>>): void {
     this.#network = { ...this.#network, ...change };
     writeNetwork(this.#paths, this.#network);
-    log('localnet').info(change, 'nodes stopped or misbehaving');
+    log('localnet').info(change, 'told otherwise');
   }
 }

@@ -14,7 +14,7 @@ const parameters = z.object({
   shards: z.number().int().min(4).max(1000),
   /** Shards of each node, where they are not to be dealt evenly. */
   weights: z.array(z.number().int().min(1)).optional(),
-  /** Port of the ledger; node i listens on the port i + 1 above it. */
+  /** Port of the ledger; node i listens on the port i + 1 above it, relay and aggregator behind the last. */
   port: z.number().int().min(1).max(65_535),
   tls: z.boolean(),
   /** One process a node, instead of one for all. */
@@ -30,12 +30,23 @@ const parameters = z.object({
 /** Parameters of a localnet. */
 export type NetworkParameters = z.infer<typeof parameters>;
 
+/** Tip of the upload relay, in MIST: nothing, the same for all, or by KiB of the encoded blob. */
+export const tipSchema = z.union([
+  z.literal('none'),
+  z.strictObject({ const: z.int().nonnegative() }),
+  z.strictObject({ base: z.int().nonnegative(), perEncodedKib: z.int().nonnegative() }),
+]);
+/** Tip of the upload relay. */
+export type Tip = z.infer<typeof tipSchema>;
+
 const networkFile = parameters.extend({
   version: z.literal(1),
   /** Nodes that were told to stop and shall stay so. */
   stopped: z.array(z.number().int().nonnegative()),
   /** How nodes misbehave, by index. */
   misbehaving: z.record(z.string(), z.array(z.string())).default({}),
+  /** What the upload relay wants to be paid. */
+  tip: tipSchema.default('none'),
 });
 
 /** Contents of `network.json`. */
@@ -62,6 +73,7 @@ export interface NetworkPaths {
   readonly socket: string;
   readonly log: string;
   readonly ledger: string;
+  readonly gateway: string;
   node(index: number): string;
 }
 
@@ -85,6 +97,7 @@ export const networkPaths = (directory: string): NetworkPaths => {
     socket,
     log: join(root, 'localnet.log'),
     ledger: join(root, 'ledger'),
+    gateway: join(root, 'gateway'),
     node: index => join(root, 'nodes', String(index)),
   };
 };
@@ -132,6 +145,7 @@ export const settle = (
     version: 1 as const,
     stopped: [],
     misbehaving: {},
+    tip: 'none' as const,
     ...saved,
     ...asked,
   };
@@ -149,7 +163,7 @@ export const settle = (
       `the weights of ${weights?.length} nodes with ${sum} shards do not fit ${network.nodes} nodes with ${network.shards} shards`,
     );
   }
-  if (network.port + network.nodes > 65_535) {
+  if (network.port + network.nodes + 1 > 65_535) {
     throw new TuskError(
       'usage',
       `${network.nodes} nodes need ports above ${network.port}: too many`,

@@ -1,5 +1,6 @@
 /** What a localnet says of itself: the shape of `tuskfs localnet status --json`. */
 import type { Epoch, SuiId } from '../base/ids.ts';
+import type { Tip } from './parameters.ts';
 
 /** A storage node as others see it. */
 export interface NodeStatus {
@@ -20,6 +21,11 @@ export interface LocalnetStatus {
   /** Base URL of the ledger: Sui's gRPC-web, and the faucet. */
   readonly rpcUrl: string;
   readonly faucetUrl: string;
+  /** The upload relay, and what it wants to be paid. */
+  readonly relayUrl: string;
+  readonly tip: Tip;
+  /** The aggregator: `GET /v1/blobs/{id}`. */
+  readonly aggregatorUrl: string;
   /** As the official SDK takes it. */
   readonly packageConfig: { readonly systemObjectId: SuiId; readonly stakingPoolId: SuiId };
   readonly nodeScheme: 'http' | 'https';

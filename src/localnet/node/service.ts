@@ -9,14 +9,13 @@ import { messageOf } from '../../base/errors.ts';
 import { type BlobId, blobIdToBytes, type SliverType, type SuiId } from '../../base/ids.ts';
 import { type BlobShape, native } from '../../native.ts';
 import { readMetadataHead, readSliver, sliverBytes } from './bcs.ts';
+import { confirmationMessage } from './confirmation.ts';
 import { Refusal } from './refusal.ts';
 import type { BlobStatus, Registry } from './registry.ts';
 import { pairOfShard, rotationOf, shardOfPair, sliverOfPair } from './shards.ts';
 import type { NodeStore } from './store.ts';
 
 const RS2 = 1;
-/** Intent of a storage confirmation: BLOB_CERT_MSG, version 0, application Walrus. */
-const CONFIRMATION_INTENT = Buffer.from([1, 0, 3]);
 const METADATA_CACHE_ENTRIES = 8;
 
 /** What distinguishes a node from its neighbours. */
@@ -179,15 +178,7 @@ export class NodeService {
     if (objectId !== undefined && !this.registry.isDeletable(blobId, objectId)) {
       throw notRegistered();
     }
-    const epoch = Buffer.alloc(4);
-    epoch.writeUInt32LE(this.registry.epoch);
-    const type = objectId === undefined ? [0] : [1, ...Buffer.from(objectId.slice(2), 'hex')];
-    const message = Buffer.concat([
-      CONFIRMATION_INTENT,
-      epoch,
-      blobIdToBytes(blobId),
-      Buffer.from(type),
-    ]);
+    const message = confirmationMessage(this.registry.epoch, blobIdToBytes(blobId), objectId);
     return this.sign(message);
   }
 
