@@ -83,7 +83,7 @@ test.each([false, true])(
 );
 
 test('a port that is taken is named, and nothing is left behind', async () => {
-  const port = await freePorts(5);
+  const port = await freePorts(6);
   const server = createServer();
   await new Promise<void>(resolve => server.listen(port + 2, '127.0.0.1', resolve));
   const error = await failure(runLocalnet(directory, { nodes: 4, shards: 10, port }));
