@@ -299,8 +299,16 @@ export interface FuseFace {
   fuseUnmount(mountPoint: string, lazy: boolean): Promise<MountOutcome>;
 }
 
+// ---------------------------------------------------------------------------------- service
+
+/** The service manager that started this process. */
+export interface ServiceFace {
+  /** One message (sd_notify(3)) to the socket at `address`, a path or `@` and an abstract name; throws if it is not taken at once. */
+  notifyService(address: string, text: string): void;
+}
+
 /** All that the addon offers. */
-export type Native = CodecFace & SealFace & LogFace & FuseFace;
+export type Native = CodecFace & SealFace & LogFace & FuseFace & ServiceFace;
 
 const require = createRequire(import.meta.url);
 

@@ -2,39 +2,17 @@
 /**
  * `mount.tuskfs VOLUME DIR [-sfnv] [-o OPTIONS] [-t TYPE]`: what mount(8) runs for the types
  * `tuskfs` and `fuse.tuskfs`, also out of fstab, once it is linked as /sbin/mount.tuskfs and
- * /sbin/mount.fuse.tuskfs. Options are the drive's (`ro`, `allow_other`), the kernel's (`nosuid`,
- * …), which mount(8) sets itself once the drive is there, or fstab's own, which mean nothing here.
- * Exit codes are those of mount(8).
+ * /sbin/mount.fuse.tuskfs. Options (mount-options.ts): the kernel's flags are set by mount(8) itself
+ * once the drive is there. Exit codes are those of mount(8).
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError } from 'commander';
+import { TuskError } from '../base/errors.ts';
+import { mountWords } from './mount-options.ts';
 
 const USAGE = 1;
 const MOUNT_FAILED = 32;
-
-const DRIVE: Readonly<Record<string, string>> = { ro: '--read-only', allow_other: '--allow-other' };
-/** Options of the drive with a value: `limit_upload=10M`. */
-const VALUED = /^(limit_upload|limit_download)=(.+)$/;
-/** What an option of the drive is on the command line; nothing for others. */
-const wordsOf = (option: string): string[] => {
-  const [, name, value] = VALUED.exec(option) ?? [];
-  if (name !== undefined) return [`--${name.replace('_', '-')}`, value!];
-  return Object.hasOwn(DRIVE, option) ? [DRIVE[option]!] : [];
-};
-/** Flags of mount(2) that a mounted file system can be given. */
-const KERNEL = new Set(
-  'ro rw nosuid suid nodev dev noexec exec noatime atime nodiratime diratime relatime norelatime strictatime nostrictatime lazytime nolazytime'.split(
-    ' ',
-  ),
-);
-const FSTAB = new Set(
-  'defaults auto noauto user nouser users nousers owner noowner group nogroup nofail _netdev async rw'.split(
-    ' ',
-  ),
-);
-const isFstab = (option: string): boolean =>
-  FSTAB.has(option) || /^(x-|X-|comment=|user=|helper=|uhelper=)/.test(option);
 
 interface HelperOptions {
   sloppy?: boolean;
@@ -53,28 +31,17 @@ const setFlags = (directory: string, flags: string[]): number =>
   run('mount', ['-i', '-o', flags.join(','), directory], { LIBMOUNT_FORCE_MOUNT2: 'always' });
 
 const mount = (volume: string, directory: string, { options, sloppy }: HelperOptions): number => {
-  if (options.includes('remount'))
-    return setFlags(directory, ['remount', ...options.filter(option => KERNEL.has(option))]);
-  const unknown = options.filter(
-    option => wordsOf(option).length === 0 && !KERNEL.has(option) && !isFstab(option),
-  );
-  if (unknown.length > 0 && sloppy !== true) {
+  const { remount, readOnly, kernel, drive, unknown } = mountWords(...options);
+  if (unknown.length > 0 && sloppy !== true && !remount) {
     console.error(`mount.tuskfs: unknown option ${unknown.join(', ')}; nothing was mounted`);
     return USAGE;
   }
+  if (remount) return setFlags(directory, ['remount', readOnly ? 'ro' : 'rw', ...kernel]);
   const main = fileURLToPath(new URL(`./main.${EXTENSION}`, import.meta.url));
-  const words = options.flatMap(wordsOf);
-  const mounted = run(process.execPath, [main, 'mount', volume, directory, ...words]);
-  const flags = options.filter(
-    option => KERNEL.has(option) && option !== 'ro' && !FSTAB.has(option),
-  );
-  if (mounted !== 0 || flags.length === 0) return mounted;
-  return setFlags(directory, [
-    'remount',
-    'bind',
-    ...(options.includes('ro') ? ['ro'] : []),
-    ...flags,
-  ]);
+  const mounting = [main, 'mount', volume, directory, '-o', drive.join(',')];
+  const mounted = run(process.execPath, mounting);
+  if (mounted !== 0 || kernel.length === 0) return mounted;
+  return setFlags(directory, ['remount', 'bind', ...(readOnly ? ['ro'] : []), ...kernel]);
 };
 
 /** `ts` in a checkout, `js` once built. */
@@ -86,7 +53,7 @@ const program = new Command('mount.tuskfs')
   .option(
     '-o, --options <list>',
     'separated by commas',
-    list => list.split(',').filter(Boolean),
+    (list, lists: string[]) => [...lists, list],
     [],
   )
   .option('-t, --type <type>', 'ignored')
@@ -101,6 +68,7 @@ const program = new Command('mount.tuskfs')
 try {
   program.parse();
 } catch (error) {
-  if (!(error instanceof CommanderError)) throw error;
-  process.exitCode = error.exitCode === 0 ? 0 : USAGE;
+  if (error instanceof TuskError) console.error(`mount.tuskfs: ${error.message}`);
+  else if (!(error instanceof CommanderError)) throw error;
+  process.exitCode = error instanceof CommanderError && error.exitCode === 0 ? 0 : USAGE;
 }

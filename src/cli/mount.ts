@@ -4,12 +4,19 @@ import { mkdirSync, openSync, readFileSync, realpathSync, statSync } from 'node:
 import { dirname, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Command, Option } from 'commander';
+import { systemClock } from '../base/clock.ts';
 import { type ErrorCode, type ErrorKind, messageOf, TuskError } from '../base/errors.ts';
 import type { DaemonConfig, StartMessage } from '../daemon/config.ts';
 import { openVolume } from '../volume/create.ts';
 import { volumePaths } from '../volume/paths.ts';
-import { loadSettings, networkNamed, volumeNamed } from '../volume/settings.ts';
+import {
+  loadSettings,
+  networkNamed,
+  type VolumeSettings,
+  volumeNamed,
+} from '../volume/settings.ts';
 import { say } from './command.ts';
+import { type MountWords, mountWords } from './mount-options.ts';
 import { duration, ratePlan } from './options.ts';
 import { readPassphrase } from './passphrase.ts';
 import { type Target, targetOf } from './target.ts';
@@ -18,6 +25,7 @@ interface MountOptions {
   foreground?: boolean;
   readOnly?: boolean;
   allowOther?: boolean;
+  options: string[];
   passphraseFile?: string;
   readTimeout: number;
   stopTimeout: number;
@@ -54,7 +62,21 @@ const refuseInside = (state: string, mountPoint: string): void => {
   }
 };
 
-/** The error if a daemon lives: either it serves, or it is just leaving. */
+/** A daemon that was unmounted may still send the last files: waited for this long. */
+const LEAVING_MS = 20_000;
+
+/** The volume once nobody serves it, or when it has been waited for long enough. */
+const leftAlone = async (name: string, volume: VolumeSettings): Promise<Target> => {
+  const until = systemClock.monotonicMs() + LEAVING_MS;
+  for (;;) {
+    const target = await targetOf(name, volume);
+    const isLeaving = target.isServed && target.mountPoint === undefined;
+    if (!isLeaving || systemClock.monotonicMs() > until) return target;
+    await systemClock.sleep(100);
+  }
+};
+
+/** The error if a daemon lives: either it serves, or it is still leaving. */
 const refuseServed = ({ name, mountPoint, isServed }: Target): void => {
   if (!isServed) return;
   if (mountPoint !== undefined)
@@ -66,17 +88,32 @@ const refuseServed = ({ name, mountPoint, isServed }: Target): void => {
   );
 };
 
+/** The words of `-o`; those that this command cannot do are refused. */
+const understood = (lists: string[]): MountWords => {
+  const words = mountWords(...lists);
+  const { kernel, unknown, remount } = words;
+  if (unknown.length > 0)
+    throw new TuskError('usage', `unknown option ${unknown.join(', ')}; nothing was mounted`);
+  if (remount || kernel.length > 0)
+    throw new TuskError(
+      'usage',
+      `${[...(remount ? ['remount'] : []), ...kernel].join(', ')} is done by mount(8): use \`mount -t tuskfs NAME DIR -o …\`; nothing was mounted`,
+    );
+  return words;
+};
+
 const configure = async (
   name: string,
   directory: string,
   options: MountOptions,
 ): Promise<DaemonConfig> => {
+  const words = understood(options.options);
   const settings = loadSettings();
   const volume = volumeNamed(settings, name);
   const network = networkNamed(settings, volume.network);
   const mountPoint = mountPointOf(directory);
   refuseInside(volume.stateDirectory, mountPoint);
-  refuseServed(await targetOf(name, volume));
+  refuseServed(await leftAlone(name, volume));
   const file = options.passphraseFile;
   const passphrase = await readPassphrase({
     isNew: false,
@@ -90,12 +127,14 @@ const configure = async (
     networkName: volume.network,
     network,
     volumeKey,
-    readOnly: options.readOnly === true,
-    allowOther: options.allowOther === true,
+    readOnly: options.readOnly === true || words.readOnly,
+    allowOther: options.allowOther === true || words.allowOther,
+    shown: words.shown,
+    sizeBytes: words.sizeBytes,
     tethered: options.foreground === true,
     readTimeoutMs: options.readTimeout,
     stopTimeoutMs: options.stopTimeout,
-    limits: { upload: options.limitUpload, download: options.limitDownload },
+    limits: { upload: options.limitUpload, download: options.limitDownload, ...words.limits },
   };
 };
 
@@ -177,6 +216,12 @@ export const registerMount = (program: Command): void => {
     .option('--foreground', 'stay in the foreground')
     .option('--read-only', 'mount read-only')
     .option('--allow-other', 'let other users in (root does anyway)')
+    .option(
+      '-o, --options <list>',
+      "ro, allow_other, size=BYTES (what df shows), limit_upload=RATE, limit_download=RATE, uid=N, gid=N, umask=OCTAL (owner and permissions that all files show); fstab's own words are passed over",
+      (list, lists: string[]) => [...lists, list],
+      [],
+    )
     .option('--passphrase-file <file>', 'read the passphrase from a file')
     .addOption(
       new Option('--read-timeout <duration>', 'longest wait of a read for the network')

@@ -1,4 +1,5 @@
 /** What a daemon is told when it starts; goes over the private channel to the child, never argv. */
+import type { Shown } from '../fuse/filesystem.ts';
 import type { NetworkSettings, VolumeSettings } from '../volume/settings.ts';
 
 /** Limits of upload and download as text. */
@@ -20,6 +21,10 @@ export interface DaemonConfig {
   readonly allowOther: boolean;
   /** Limits of traffic with storage nodes, as rates or timetables (`parseRatePlan`). */
   readonly limits: RateTexts;
+  /** Owner and permissions that the mount shows instead of those stored. */
+  readonly shown: Shown;
+  /** What df shows as the drive's size. */
+  readonly sizeBytes: number | undefined;
   /** Stop when the command that started the daemon is gone. */
   readonly tethered: boolean;
   /** Longest wait of a read for the network. */

@@ -208,6 +208,7 @@ const build = async (
     stateDirectory: paths.root,
     writeBack: ino => invalidateInode(mount.device, ino),
     readOnly: config.readOnly,
+    sizeBytes: config.sizeBytes,
   });
   index.onFatal(error => {
     log('daemon').fatal(
@@ -223,7 +224,7 @@ const build = async (
     options: { readOnly, ...(allowOther ? { allowOther } : {}) },
   });
   undo.push(() => mount.unmount({ lazy: true }));
-  const session = new Session(mount.device, vfs);
+  const session = new Session(mount.device, vfs, config.shown);
   const ended = session.run();
   const flushes = new FlushJob({
     index,

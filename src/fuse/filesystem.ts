@@ -32,6 +32,14 @@ export interface Attr {
   readonly btimeNs: number;
 }
 
+/** What a mount shows in the place of what is stored: of every inode the same. */
+export interface Shown {
+  readonly uid?: number | undefined;
+  readonly gid?: number | undefined;
+  /** Permissions are all but these bits. */
+  readonly umask?: number | undefined;
+}
+
 /** One name of a directory listing. */
 export interface DirEntry {
   readonly name: Name;

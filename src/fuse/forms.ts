@@ -14,6 +14,8 @@ import {
   ENTRY_BYTES,
   OPEN_KEEP_CACHE,
   OPEN_OUT_BYTES,
+  STATX_AT,
+  STATX_OUT_BYTES,
   TRUST_SECONDS,
 } from './wire.ts';
 
@@ -72,6 +74,16 @@ export const ATTR: Form<Attr> = {
     reply.u64(BODY + 8, 0);
     reply.attr(BODY + ATTR_OUT_BYTES - ATTR_BYTES, attr);
     return ATTR_OUT_BYTES;
+  },
+};
+
+/** fuse_statx_out: the attributes, and the time of birth. */
+export const STATX: Form<Attr> = {
+  encode(reply, attr) {
+    reply.u64(BODY, TRUST_SECONDS);
+    reply.zero(BODY + 8, BODY + STATX_AT);
+    reply.statx(BODY + STATX_AT, attr);
+    return STATX_OUT_BYTES;
   },
 };
 

@@ -47,10 +47,11 @@ export interface Agreement {
 /** Before INIT. */
 export const NOTHING_AGREED: Agreement = { minor: 0, flags: 0 };
 
-/** Reads fuse_init_in and encodes the answer; undefined if the kernel is too old. */
+/** Reads fuse_init_in and encodes the answer; undefined if the kernel is too old. `without`: features that this mount does not want. */
 export const agree = (
   request: Request,
   reply: Reply,
+  without = 0,
 ): { agreement: Agreement; bytes: number } | undefined => {
   const major = request.u32(40);
   const minor = Math.min(request.u32(44), MINOR_MAX);
@@ -59,7 +60,7 @@ export const agree = (
   reply.u32(BODY, MAJOR);
   // A newer major version asks again once it has seen ours.
   if (major > MAJOR) return { agreement: NOTHING_AGREED, bytes: INIT_OUT_BYTES };
-  const flags = request.u32(52) & WANTED;
+  const flags = request.u32(52) & WANTED & ~without;
   reply.u32(BODY + 4, minor);
   reply.u32(BODY + 8, request.u32(48));
   reply.u32(BODY + 12, flags);

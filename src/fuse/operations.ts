@@ -18,6 +18,7 @@ import {
   LOOKED_UP,
   NUMBER,
   STATFS,
+  STATX,
   WRITTEN,
   XATTR,
   XATTR_NAMES,
@@ -198,9 +199,8 @@ on(Op.LOOKUP, 2, x =>
 on(Op.FORGET, 8, x => x.fs.forget(x.request.ino, x.request.u64(40)));
 on(Op.BATCH_FORGET, 8, batchForget);
 on(Op.GETATTR, 0, x => x.answer(x.fs.getattr(x.caller, x.request.ino), ATTR));
-// The kernel does not keep times of birth: every stat that asks for one (Rust's and Node.js' do)
-// would become a request.
-on(Op.STATX, 0, fail(Errno.ENOSYS));
+// Linux 6.6 and newer ask so for times of birth, once for each inode that they hold.
+on(Op.STATX, 24, x => x.answer(x.fs.getattr(x.caller, x.request.ino), STATX));
 on(Op.SETATTR, 88, setattr);
 on(Op.READLINK, 0, x => x.answer(x.fs.readlink(x.caller, x.request.ino), BYTES));
 on(Op.SYMLINK, 4, symlink);

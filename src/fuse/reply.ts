@@ -5,10 +5,11 @@ import '../base/latin1.ts';
  * are bytes from the start of the buffer; a body starts behind fuse_out_header.
  */
 import type { Ino, Name } from '../base/ids.ts';
-import type { Attr } from './filesystem.ts';
-import { BLOCK_BYTES, DIRENT_BYTES, OUT_HEADER_BYTES, TRUST_SECONDS } from './wire.ts';
+import type { Attr, Shown } from './filesystem.ts';
+import { BLOCK_BYTES, DIRENT_BYTES, OUT_HEADER_BYTES, STATX_ALL, TRUST_SECONDS } from './wire.ts';
 
 const TWO_32 = 2 ** 32;
+const S_IFMT = 0o170000;
 
 /** Writes integers and structures of the protocol. */
 export class Reply {
@@ -17,9 +18,17 @@ export class Reply {
   /** Bytes that are sent behind the buffer's instead of being copied into it. */
   views: Buffer[] | undefined;
 
+  readonly #uid: number | undefined;
+  readonly #gid: number | undefined;
+  /** Permissions of every inode; undefined: its own. */
+  readonly #permissions: number | undefined;
+
   /** `buffer`: the device's reply buffer, aligned to 4 bytes. */
-  constructor(buffer: Buffer) {
+  constructor(buffer: Buffer, shown: Shown = {}) {
     this.buffer = buffer;
+    this.#uid = shown.uid;
+    this.#gid = shown.gid;
+    this.#permissions = shown.umask === undefined ? undefined : 0o777 & ~shown.umask;
     this.#words = new Uint32Array(buffer.buffer, buffer.byteOffset, buffer.length >> 2);
   }
 
@@ -70,13 +79,46 @@ export class Reply {
     words[word] = attr.atimeNs;
     words[word + 1] = attr.mtimeNs;
     words[word + 2] = attr.ctimeNs;
-    words[word + 3] = attr.mode;
+    words[word + 3] = this.#mode(attr.mode);
     words[word + 4] = attr.nlink;
-    words[word + 5] = attr.uid;
-    words[word + 6] = attr.gid;
+    words[word + 5] = this.#uid ?? attr.uid;
+    words[word + 6] = this.#gid ?? attr.gid;
     words[word + 7] = attr.rdev;
     words[word + 8] = BLOCK_BYTES;
     words[word + 9] = 0;
+  }
+
+  /** fuse_statx. */
+  statx(at: number, attr: Attr): void {
+    this.u32(at, STATX_ALL);
+    this.u32(at + 4, BLOCK_BYTES);
+    this.u64(at + 8, 0);
+    this.u32(at + 16, attr.nlink);
+    this.u32(at + 20, this.#uid ?? attr.uid);
+    this.u32(at + 24, this.#gid ?? attr.gid);
+    this.u32(at + 28, this.#mode(attr.mode));
+    this.u64(at + 32, attr.ino);
+    this.u64(at + 40, attr.size);
+    this.u64(at + 48, attr.blocks);
+    this.u64(at + 56, 0);
+    this.#time(at + 64, attr.atime, attr.atimeNs);
+    this.#time(at + 80, attr.btime, attr.btimeNs);
+    this.#time(at + 96, attr.ctime, attr.ctimeNs);
+    this.#time(at + 112, attr.mtime, attr.mtimeNs);
+    this.u32(at + 128, (attr.rdev >>> 8) & 0xfff);
+    this.u32(at + 132, (attr.rdev & 0xff) | ((attr.rdev >>> 12) & 0xf_ff00));
+    this.zero(at + 136, at + 256);
+  }
+
+  #mode(mode: number): number {
+    return this.#permissions === undefined ? mode : (mode & S_IFMT) | this.#permissions;
+  }
+
+  /** fuse_sx_time. */
+  #time(at: number, seconds: number, nanoseconds: number): void {
+    this.u64(at, seconds);
+    this.u32(at + 8, nanoseconds);
+    this.u32(at + 12, 0);
   }
 
   /** fuse_entry_out. Inode numbers are never reused, so the generation is always 0. */

@@ -9,13 +9,13 @@ import { messageOf } from '../base/errors.ts';
 import { log } from '../base/log.ts';
 import type { FuseDevice } from '../native.ts';
 import { RequestCaller } from './caller.ts';
-import type { Answer, Filesystem } from './filesystem.ts';
+import type { Answer, Filesystem, Shown } from './filesystem.ts';
 import { encodeNegative, type Form } from './forms.ts';
 import { type Agreement, agree, NOTHING_AGREED } from './init.ts';
 import { type Exchange, OPERATIONS } from './operations.ts';
 import { Reply } from './reply.ts';
 import { isIno, Refused, Request } from './request.ts';
-import { IN_HEADER_BYTES, OPS_END, Op, OUT_HEADER_BYTES } from './wire.ts';
+import { IN_HEADER_BYTES, Init, OPS_END, Op, OUT_HEADER_BYTES } from './wire.ts';
 
 /** How long an interrupted request may take to end by itself. */
 const INTERRUPT_GRACE_MS = 1000;
@@ -51,6 +51,7 @@ export class Session implements Exchange {
   caller = new RequestCaller();
   readonly #device: FuseDevice;
   readonly #reply: Reply;
+  readonly #without: number;
   readonly #pending = new Map<bigint, Pending>();
   readonly #requests = new Float64Array(OPS_END);
   readonly #log = log('fuse');
@@ -60,11 +61,13 @@ export class Session implements Exchange {
   #interrupted = 0;
   #faults = 0;
 
-  constructor(device: FuseDevice, fs: Filesystem) {
+  constructor(device: FuseDevice, fs: Filesystem, shown: Shown = {}) {
     this.fs = fs;
     this.#device = device;
     this.request = new Request(device.request());
-    this.#reply = new Reply(device.reply());
+    this.#reply = new Reply(device.reply(), shown);
+    // Access control lists would let in whom the umask keeps out.
+    this.#without = shown.umask === undefined ? 0 : Init.POSIX_ACL;
   }
 
   /** Serves requests from the event loop; resolves when the mount is gone. */
@@ -95,7 +98,7 @@ export class Session implements Exchange {
   }
 
   agree(): void {
-    const agreed = agree(this.request, this.#reply);
+    const agreed = agree(this.request, this.#reply, this.#without);
     if (agreed === undefined) {
       this.#log.error('the kernel is too old: Linux 5.4 or newer is needed');
       this.#fail(this.caller, Errno.EPROTO);

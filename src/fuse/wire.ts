@@ -115,6 +115,11 @@ export const ENTRY_BYTES = 40 + ATTR_BYTES;
 export const ATTR_OUT_BYTES = 16 + ATTR_BYTES;
 export const OPEN_OUT_BYTES = 16;
 export const DIRENT_BYTES = 24;
+/** Bytes of fuse_statx_out, and where fuse_statx starts in it. */
+export const STATX_OUT_BYTES = 288;
+export const STATX_AT = 32;
+/** STATX_BASIC_STATS | STATX_BTIME. */
+export const STATX_ALL = 0xfff;
 
 /** Seconds for which the kernel may trust names and attributes: this daemon is the only writer. */
 export const TRUST_SECONDS = 86_400;

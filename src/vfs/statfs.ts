@@ -47,13 +47,21 @@ export class DiskSpace {
   }
 }
 
-/** The answer to statfs(2). */
-export const volumeFigures = (index: Index, disk: DiskSpace): StatFs => {
+/** The answer to statfs(2); `sizeBytes` is what its owner says the drive holds. */
+export const volumeFigures = (
+  index: Index,
+  disk: DiskSpace,
+  sizeBytes: number | undefined,
+): StatFs => {
   const totals = index.totals();
-  const free = Math.floor(disk.availableBytes() / BLOCK_BYTES);
+  const used = Math.ceil(totals.contentBytes / BLOCK_BYTES);
+  const free =
+    sizeBytes === undefined
+      ? Math.floor(disk.availableBytes() / BLOCK_BYTES)
+      : Math.max(0, Math.floor(sizeBytes / BLOCK_BYTES) - used);
   return {
     bsize: BLOCK_BYTES,
-    blocks: Math.ceil(totals.contentBytes / BLOCK_BYTES) + free,
+    blocks: used + free,
     bfree: free,
     bavail: free,
     files: totals.inodes + FREE_INODES,

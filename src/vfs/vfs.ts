@@ -36,6 +36,8 @@ export interface VfsParts {
   /** Has the kernel hand over a file's written pages (`invalidateInode` of fuse). */
   readonly writeBack: (ino: Ino) => Promise<void>;
   readonly readOnly?: boolean;
+  /** What df shows as the drive's size; else content and free space of the local disk. */
+  readonly sizeBytes?: number | undefined;
 }
 
 /** POSIX semantics over the index. */
@@ -43,6 +45,7 @@ export class Vfs implements Filesystem {
   readonly #tree: Tree;
   readonly #frames: FrameReader;
   readonly #disk: DiskSpace;
+  readonly #sizeBytes: number | undefined;
   readonly #writeBack: (ino: Ino) => Promise<void>;
 
   constructor(parts: VfsParts) {
@@ -50,6 +53,7 @@ export class Vfs implements Filesystem {
     this.#frames = parts.frames;
     this.#writeBack = parts.writeBack;
     this.#disk = new DiskSpace(parts.stateDirectory, parts.clock);
+    this.#sizeBytes = parts.sizeBytes;
   }
 
   /** From now on every change is answered EROFS: the disk under the index failed. */
@@ -143,7 +147,7 @@ export class Vfs implements Filesystem {
     return this.#tree.index.inode(ino)?.parent || ROOT_INO;
   }
   statfs(_caller: Caller): Answer<StatFs> {
-    return volumeFigures(this.#tree.index, this.#disk);
+    return volumeFigures(this.#tree.index, this.#disk, this.#sizeBytes);
   }
   getxattr(_caller: Caller, ino: Ino, name: Name): Answer<Buffer> {
     return getxattr(this.#tree, ino, name);

@@ -32,6 +32,15 @@ test('mount, remount, umount; what fstab alone means is passed over', async () =
   expect(out).toContain('Read-only file system\nkept\n');
 });
 
+test('S-29, S-40: size, uid, gid and umask reach the drive; a mask that is none is refused', async () => {
+  const out = await withHelper(`
+    mount -t fuse.tuskfs main at -o size=7G,uid=1234,gid=55,umask=027
+    stat -c '%u %g %a' at/.; df --output=size,pcent -B1 at | tail -1; umount at
+    mount -t fuse.tuskfs main at -o umask=9 2>&1 || echo "refused $?"`);
+  expect(out).toMatch(/^1234 55 750\n *7516192768 +\d%\n/);
+  expect(out).toMatch(/umask must be an octal number.*\nrefused \d+\n$/);
+});
+
 test('options that nobody knows are refused', async () => {
   const out = await withHelper(`
     mount -t fuse.tuskfs main at -o alow_other 2>&1 || echo "refused $?"; ls at`);

@@ -105,9 +105,57 @@ test('INIT takes of each kernel what it offers, and never ATOMIC_O_TRUNC', () =>
   for (const bit of [1, 3, 10]) expect(agreed & (1 << bit)).toBe(0);
   expect(newest.readUInt32LE(20)).toBe(1 << 20);
   expect(newest.readUInt16LE(28)).toBe(256);
-  expect(init(34, 1 << 16).body.readUInt32LE(12)).toBe(1 << 16);
-  expect(init(34, 0).body.readUInt32LE(4)).toBe(34);
   expect(init(26, 0).error).toBe(-71);
+});
+
+/** Bits of INIT that kernels offer by themselves, up to the newest that each has (linux/fuse.h). */
+const KERNELS = [
+  { linux: '5.15', minor: 34, newest: 29 },
+  { linux: '5.17', minor: 36, newest: 30 },
+  { linux: '6.1', minor: 37, newest: 30 },
+  { linux: '6.6', minor: 39, newest: 30 },
+  { linux: '6.9', minor: 40, newest: 30 },
+] as const;
+
+test.each(KERNELS)('S-39: Linux $linux gets what it has, whatever of it is missing', kernel => {
+  const offered = (2 ** (kernel.newest + 1) - 1) >>> 0;
+  const init = (flags: number): number => {
+    // Before 5.17 the request ends behind the first flags.
+    const rest = Buffer.alloc(kernel.newest < 30 ? 0 : 48);
+    const body = fields(7, kernel.minor, 131_072, flags, rest);
+    const answer = only(open().device.feed(request(Op.INIT, 0, body)));
+    expect([answer.error, answer.body.length]).toEqual([0, 64]);
+    expect(answer.body.readUInt32LE(4)).toBe(kernel.minor);
+    // flags2: nothing of what came after 5.15 is needed.
+    expect(answer.body.readUInt32LE(32)).toBe(0);
+    return answer.body.readUInt32LE(12);
+  };
+  const all = init(offered);
+  for (let bit = 0; bit <= kernel.newest; bit++) {
+    const without = (offered & ~(1 << bit)) >>> 0;
+    expect(init(without)).toBe((all & ~(1 << bit)) >>> 0);
+  }
+  expect(init(0)).toBe(0);
+});
+
+test('S-35: STATX is answered with all attributes and the time of birth', () => {
+  const { device, fs } = open();
+  const ino = create(device, 'f');
+  const rdev = 0x1110_2c70;
+  Object.assign(fs.nodes.get(ino)!, {
+    ...{ size: 5, blocks: 1, nlink: 2, uid: 7, gid: 8, rdev, mode: 0o100644 },
+    ...{ atime: -1, atimeNs: 1, btime: -2, btimeNs: 2, ctime: 3, ctimeNs: 4, mtime: 5, mtimeNs: 6 },
+  });
+  const { body } = only(device.feed(request(Op.STATX, ino, fields(0, 0, 0n, 0, 0xfff))));
+  const time = (seconds: bigint, ns: number) => fields(seconds, ns, 0);
+  expect(body).toEqual(
+    fields(
+      ...[DAY, 0n, 0n, 0n],
+      ...[0xfff, 4096, 0n, 2, 7, 8, 0o100644, BigInt(ino), 5n, 1n, 0n],
+      ...[time(-1n, 1), time(-2n, 2), time(3n, 4), time(5n, 6)],
+      ...[0x02c, 0x11170, 0, 0, Buffer.alloc(112)],
+    ),
+  );
 });
 
 test('both forms of SETXATTR, and sizes asked for before values', () => {

@@ -151,6 +151,40 @@ END
   expect(out).toBe('excluded\ntaken\nexcluded\ntaken\n');
 });
 
+test('S-40: uid, gid and umask are what everybody sees; stored is what was set', async () => {
+  await sh(
+    `cd drive; mkdir shown; cd shown; echo x > f; chmod 4640 f; chown 5:6 f; setfacl -m u:9:rwx f; mkdir d`,
+  );
+  await served.stop();
+  await served.start({ shown: { uid: 1234, gid: 55, umask: 0o022 } });
+  const out = await sh(`cd drive/shown; stat -c '%u %g %a' f d; touch d/new
+    setpriv --reuid=1234 --regid=55 --clear-groups sh -c 'echo y >> f; cat f; rm d/new; touch d/new'
+    setpriv --reuid=9 --regid=9 --clear-groups sh -c 'echo z >> f' 2> /dev/null || echo kept out`);
+  expect(out).toBe('1234 55 755\n1234 55 755\nx\ny\nkept out\n');
+  await served.stop();
+  await served.start();
+  expect(await sh("cd drive/shown; stat -c '%u %g %a' f d/new; rm -r ../shown")).toBe(
+    '5 6 670\n1234 55 644\n',
+  );
+});
+
+test('S-35: times of birth, kept through changes and remounts, asked for once', async () => {
+  const born = (): Promise<string> => sh('cd drive; stat -c %w born');
+  await sh('touch drive/born');
+  const first = await born();
+  expect(Math.abs(Date.now() - Date.parse(first))).toBeLessThan(60_000);
+  await sh(
+    'cd drive; echo x > born; chmod 600 born; mv born b; mv b born; touch -d 1999-01-01 born',
+  );
+  expect(await born()).toBe(first);
+  const before = (await served.requests()).statx ?? 0;
+  await sh('for i in 1 2 3 4 5; do stat drive/born; done > /dev/null');
+  expect(((await served.requests()).statx ?? 0) - before).toBeLessThanOrEqual(1);
+  await served.stop();
+  await served.start();
+  expect(await born()).toBe(first);
+});
+
 test('appends of many writers lose nothing; inotify sees local changes', async () => {
   const out = await sh(`cd drive; for w in 1 2 3 4 5 6; do
       (for i in {1..300}; do echo "writer $w line $i of many"; done | while read -r line; do echo "$line" >> appended; done) & done; wait

@@ -1,11 +1,12 @@
 /**
- * Mounts a vfs over a real index, without any network: `serve-vfs.ts STATE MOUNTPOINT`. A process
+ * Mounts a vfs over a real index, without any network: `serve-vfs.ts STATE MOUNTPOINT [OPTIONS]`. A process
  * of its own, never the test's: a process must not touch a mount that it serves. Says `mounted` to
  * its parent; ends when the mount does, having closed the index. Notifies the kernel on request.
  */
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { TuskError } from '../../src/base/errors.ts';
+import type { Shown } from '../../src/fuse/filesystem.ts';
 import { mountVolume } from '../../src/fuse/mount.ts';
 import { invalidateEntry, invalidateInode } from '../../src/fuse/notify.ts';
 import { Session } from '../../src/fuse/session.ts';
@@ -15,7 +16,14 @@ import { Vfs } from '../../src/vfs/vfs.ts';
 /** What a parent may ask for; answered by `counters()` or `done`. */
 export type ServerRequest = 'counters' | { inode: number } | { parent: number; name: string };
 
-const [state, mountPoint] = process.argv.slice(2) as [string, string];
+/** What may be told of a mount, as JSON in the third argument. */
+export interface ServerOptions {
+  readonly shown?: Shown;
+  readonly sizeBytes?: number;
+}
+
+const [state, mountPoint, given = '{}'] = process.argv.slice(2) as [string, string, string?];
+const { shown, sizeBytes } = JSON.parse(given) as ServerOptions;
 const index = await openIndex({
   directory: join(state, 'index'),
   logDirectory: join(state, 'log'),
@@ -34,9 +42,10 @@ const vfs = new Vfs({
   clock: systemClock,
   stateDirectory: state,
   writeBack: ino => invalidateInode(mount.device, ino),
+  sizeBytes,
 });
 const mount = await mountVolume({ source: 'test', mountPoint });
-const session = new Session(mount.device, vfs);
+const session = new Session(mount.device, vfs, shown);
 const ended = session.run();
 process.on('message', async (request: ServerRequest) => {
   if (request === 'counters') return process.send!(session.counters());

@@ -8,7 +8,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { SessionCounters } from '../../src/fuse/session.ts';
-import type { ServerRequest } from './serve-vfs.ts';
+import type { ServerOptions, ServerRequest } from './serve-vfs.ts';
 
 const SCRIPT_TIMEOUT_MS = 60_000;
 const NOTICE_TIMEOUT_MS = 10_000;
@@ -30,8 +30,9 @@ export class Served {
   }
 
   /** Mounts; a daemon that was killed before leaves nothing in the way. */
-  async start(): Promise<void> {
-    const server = fork(new URL('./serve-vfs.ts', import.meta.url), [this.state, this.drive], {
+  async start(options: ServerOptions = {}): Promise<void> {
+    const args = [this.state, this.drive, JSON.stringify(options)];
+    const server = fork(new URL('./serve-vfs.ts', import.meta.url), args, {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
     this.#server = server;

@@ -37,7 +37,7 @@ export const noFrames: FrameReader = {
 
 /** A vfs with its parts at hand. */
 export const memoryVfs = <I extends Index = MemoryIndex>(
-  options: { index?: I; frames?: FrameReader; readOnly?: boolean } = {},
+  options: { index?: I; frames?: FrameReader; readOnly?: boolean; sizeBytes?: number } = {},
 ) => {
   const clock = new HandClock();
   const index = (options.index ?? new MemoryIndex()) as I;
@@ -49,6 +49,7 @@ export const memoryVfs = <I extends Index = MemoryIndex>(
     stateDirectory: tmpdir(),
     writeBack: async ino => void writtenBack.push(ino),
     readOnly: options.readOnly ?? false,
+    sizeBytes: options.sizeBytes,
   });
   return { vfs, index, clock, writtenBack };
 };

@@ -209,6 +209,14 @@ test('S-29: df', () => {
   expect(figures.bavail).toBeGreaterThan(0);
   expect(figures.blocks).toBeGreaterThanOrEqual(figures.bavail);
   expect(figures.namelen).toBe(255);
+  const sized = memoryVfs({ sizeBytes: 40_960 });
+  const shown = (): unknown => sized.vfs.statfs(root);
+  expect(shown()).toMatchObject({ bsize: 4096, blocks: 10, bfree: 10, bavail: 10 });
+  const ino = file(sized);
+  sized.vfs.write(root, ino, 0, Buffer.alloc(5000), 1);
+  expect(shown()).toMatchObject({ blocks: 10, bavail: 8 });
+  sized.vfs.write(root, ino, 0, Buffer.alloc(50_000), 1);
+  expect(shown()).toMatchObject({ blocks: 13, bavail: 0 });
 });
 
 test('S-30: read-only', () => {

@@ -7,3 +7,4 @@ mod fuse;
 mod log;
 mod pool;
 mod seal;
+mod service;
