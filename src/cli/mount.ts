@@ -7,6 +7,7 @@ import { type Command, Option } from 'commander';
 import { systemClock } from '../base/clock.ts';
 import { type ErrorCode, type ErrorKind, messageOf, TuskError } from '../base/errors.ts';
 import type { DaemonConfig, StartMessage } from '../daemon/config.ts';
+import type { SyncReport } from '../daemon/report.ts';
 import { openVolume } from '../volume/create.ts';
 import { volumePaths } from '../volume/paths.ts';
 import {
@@ -19,6 +20,8 @@ import { say } from './command.ts';
 import { type MountWords, mountWords } from './mount-options.ts';
 import { duration, ratePlan } from './options.ts';
 import { readPassphrase } from './passphrase.ts';
+import { tellService } from './service.ts';
+import { describeUmount } from './sync.ts';
 import { type Target, targetOf } from './target.ts';
 
 interface MountOptions {
@@ -155,6 +158,13 @@ const lastWords = (path: string): string => {
   }
 };
 
+/** How a daemon in the foreground left. */
+const sayFarewell = (name: string, report: SyncReport): void => {
+  const text = describeUmount(name, report);
+  say(text);
+  tellService(`STATUS=${text}`);
+};
+
 const started = (child: ChildProcess, config: DaemonConfig): Promise<void> =>
   new Promise((resolve, reject) => {
     // More than one can come: of the start, and of the message to a child that did not start.
@@ -177,6 +187,7 @@ const started = (child: ChildProcess, config: DaemonConfig): Promise<void> =>
     );
     child.on('message', (message: StartMessage) => {
       if (message.type === 'mounted') resolve();
+      else if (message.type === 'stopped') sayFarewell(config.name, message.report);
       else
         reject(
           new TuskError(message.code as ErrorCode, message.message, {
@@ -201,7 +212,10 @@ const start = async (config: DaemonConfig): Promise<ChildProcess> => {
   if (config.tethered) {
     // The daemon stops in good order; the command waits for it. A second signal leaves the rest staged.
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-      process.on(signal, () => child.kill('SIGTERM'));
+      process.on(signal, () => {
+        tellService('STOPPING=1', 'STATUS=unmounting; sending the last files');
+        child.kill('SIGTERM');
+      });
   }
   await started(child, config);
   return child;
@@ -253,6 +267,7 @@ export const registerMount = (program: Command): void => {
       if (!statSync(config.mountPoint).isDirectory())
         throw new TuskError('mount_failed', `${config.mountPoint} is not usable`);
       say(`${name} is mounted at ${config.mountPoint}`);
+      tellService('READY=1', `STATUS=mounted at ${config.mountPoint}`);
       if (!config.tethered) {
         child.disconnect();
         child.unref();

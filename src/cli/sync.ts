@@ -31,6 +31,16 @@ export const describeSync = (report: SyncReport): string =>
     ? `checkpoint ${report.checkpoint}: everything is on the network (${formatCoin(BigInt(report.wal))} WAL, ${formatCoin(BigInt(report.sui))} SUI)`
     : `${describePending(report)} They are safe on this machine and go on by themselves while the volume is mounted.`;
 
+/** How an unmounted volume was left. */
+export const describeUmount = (name: string, report: SyncReport): string => {
+  const done = `${name} is unmounted.`;
+  if (report.openFiles === true)
+    return `${done} Programs still have files open there: what they write is kept and sent when they close the last one. So far: ${describeSync(report)}`;
+  return report.pending === ''
+    ? `${done} ${describeSync(report)}`
+    : `${done} ${describePending(report)} They are safe on this machine; mount the volume again to send them.`;
+};
+
 /** Adds the command. */
 export const registerSync = (program: Command): void => {
   program

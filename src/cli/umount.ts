@@ -7,7 +7,7 @@ import type { SyncProgress, SyncReport } from '../daemon/report.ts';
 import { Exit, print, say } from './command.ts';
 import { duration } from './options.ts';
 import { ProgressBar } from './progress.ts';
-import { describePending, describeSync } from './sync.ts';
+import { describeUmount } from './sync.ts';
 import { findTarget } from './target.ts';
 
 /** Between the daemon's answer and its end. */
@@ -17,15 +17,6 @@ const LEAVE_MS_MAX = 5000;
 const left = async (socket: string): Promise<void> => {
   const until = performance.now() + LEAVE_MS_MAX;
   while (performance.now() < until && (await isServed(socket))) await setTimeout(20);
-};
-
-const describe = (name: string, report: SyncReport): string => {
-  const done = `${name} is unmounted.`;
-  if (report.openFiles === true)
-    return `${done} Programs still have files open there: what they write is kept and sent when they close the last one. So far: ${describeSync(report)}`;
-  return report.pending === ''
-    ? `${done} ${describeSync(report)}`
-    : `${done} ${describePending(report)} They are safe on this machine; mount the volume again to send them.`;
 };
 
 /** Adds the command. */
@@ -70,7 +61,7 @@ export const registerUmount = (program: Command): void => {
         }
         if (report.openFiles !== true) await left(target.paths.socket);
         if (options.json === true) print(true, report, () => '');
-        else say(describe(target.name, report));
+        else say(describeUmount(target.name, report));
         process.exitCode = report.pending === '' ? Exit.done : Exit.pending;
       },
     );

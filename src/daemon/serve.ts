@@ -186,6 +186,7 @@ class Daemon {
       log('daemon').error({ error: messageOf(error) }, 'could not close in good order');
     });
     log('daemon').info({ ...report }, 'stopped');
+    if (front.config.tethered && process.connected) process.send!({ type: 'stopped', report });
     // The answer to `umount` is still to be written: leave after it.
     setTimeout(() => {
       this.#leave();
