@@ -2,10 +2,11 @@
  * One request to one storage node: keep-alive pools, a deadline for the whole exchange, bodies
  * bounded in size, and every failure as a `TuskError` whose kind says whether to try again.
  */
-import { Pool } from 'undici';
-import { abortError, deadline } from '../../base/abort.ts';
+import { type Dispatcher, Pool } from 'undici';
+import { abortError, throwIfAborted } from '../../base/abort.ts';
 import { messageOf, systemCode, TuskError } from '../../base/errors.ts';
 import type { StorageNode } from '../network.ts';
+import { type Answer, Exchange } from './exchange.ts';
 import { pinnedConnector } from './tls.ts';
 
 const CONNECT_MS = 5_000;
@@ -23,21 +24,34 @@ export interface NodeRequest {
   readonly signal: AbortSignal;
 }
 
-interface NodeAnswer {
-  readonly status: number;
-  readonly body: Buffer;
-}
+const isOk = (status: number): boolean => status >= 200 && status < 300;
+
+const optionsOf = ({ method, path, accept, body }: NodeRequest): Dispatcher.DispatchOptions => ({
+  method,
+  path,
+  headers: {
+    accept: accept === 'json' ? 'application/json' : 'application/octet-stream',
+    ...(body === undefined ? {} : { 'content-type': 'application/octet-stream' }),
+  },
+  body: body ?? null,
+  // The whole exchange has one deadline, kept by the caller.
+  headersTimeout: 0,
+  bodyTimeout: 0,
+});
+
+const late = (node: StorageNode, { method, path, timeoutMs }: NodeRequest): TuskError =>
+  new TuskError(
+    'timeout',
+    `storage node ${node.name} did not answer ${method} ${path} within ${timeoutMs} ms`,
+    { details: { node: node.name } },
+  );
 
 /** How a storage node refused: HTTP status and the reason it gave. */
-const refusal = (
-  node: StorageNode,
-  request: NodeRequest,
-  status: number,
-  body: Buffer,
-  after: number,
-) => {
+const refusal = (node: StorageNode, request: NodeRequest, { status, headers, body }: Answer) => {
   const { reason, message } = errorFields(body);
-  const details = { node: node.name, status, reason, retryAfterMs: after };
+  const after = Number(headers['retry-after']) * 1000;
+  const retryAfterMs = Number.isFinite(after) ? after : 0;
+  const details = { node: node.name, status, reason, retryAfterMs };
   const what = `${request.method} ${request.path}`;
   if (status === 451) {
     return new TuskError('blocked', `storage node ${node.name} blocks this blob (451)`, {
@@ -116,49 +130,28 @@ export class NodeHttp {
     return (await this.#limited(node, { ...request, accept: 'json' })).status === 201;
   }
 
-  async #limited(node: StorageNode, request: NodeRequest): Promise<NodeAnswer> {
-    const limit = deadline(request.signal, request.timeoutMs);
+  async #limited(node: StorageNode, request: NodeRequest): Promise<Answer> {
+    const { signal, timeoutMs } = request;
+    throwIfAborted(signal);
+    const max = request.bodyBytesMax ?? JSON_BYTES_MAX;
+    const exchange = new Exchange(
+      status => (isOk(status) ? max : JSON_BYTES_MAX),
+      bytesMax => badAnswer(node, `a body longer than ${bytesMax} bytes`),
+    );
+    const follow = () => exchange.abort(abortError(signal));
+    signal.addEventListener('abort', follow, { once: true });
+    const timer = setTimeout(() => exchange.abort(late(node, request)), timeoutMs);
     try {
-      return await this.#exchange(node, request, limit.signal);
+      this.#pool(node).dispatch(optionsOf(request), exchange);
+      const answer = await exchange.answer;
+      if (isOk(answer.status)) return answer;
+      throw refusal(node, request, answer);
     } catch (error) {
-      if (request.signal.aborted) throw abortError(request.signal);
-      if (limit.signal.aborted) {
-        throw new TuskError(
-          'timeout',
-          `storage node ${node.name} did not answer ${request.method} ${request.path} within ${request.timeoutMs} ms`,
-          { details: { node: node.name } },
-        );
-      }
       throw unreachable(node, error);
     } finally {
-      limit.done();
+      clearTimeout(timer);
+      signal.removeEventListener('abort', follow);
     }
-  }
-
-  async #exchange(
-    node: StorageNode,
-    request: NodeRequest,
-    signal: AbortSignal,
-  ): Promise<NodeAnswer> {
-    const answer = await this.#pool(node).request({
-      method: request.method,
-      path: request.path,
-      headers: {
-        accept: request.accept === 'json' ? 'application/json' : 'application/octet-stream',
-        ...(request.body === undefined ? {} : { 'content-type': 'application/octet-stream' }),
-      },
-      body: request.body ?? null,
-      signal,
-      headersTimeout: request.timeoutMs,
-      bodyTimeout: request.timeoutMs,
-    });
-    const ok = answer.statusCode >= 200 && answer.statusCode < 300;
-    const max = ok ? (request.bodyBytesMax ?? JSON_BYTES_MAX) : JSON_BYTES_MAX;
-    const declared = Number(answer.headers['content-length']);
-    const body = await readBounded(node, answer.body, max, declared);
-    if (ok) return { status: answer.statusCode, body };
-    const after = Number(answer.headers['retry-after']) * 1000;
-    throw refusal(node, request, answer.statusCode, body, Number.isFinite(after) ? after : 0);
   }
 
   /** As `send`, for `{success: {data}}` answers. */
@@ -187,31 +180,3 @@ export const badAnswer = (node: StorageNode, what: string, cause?: unknown): Tus
     kind: 'permanent',
     details: { node: node.name },
   });
-
-const readBounded = async (
-  node: StorageNode,
-  body: AsyncIterable<Uint8Array> & { destroy(error?: Error): unknown },
-  max: number,
-  declared: number,
-): Promise<Buffer> => {
-  const tooLong = () => {
-    const error = badAnswer(node, `a body longer than ${max} bytes`);
-    body.destroy(error);
-    return error;
-  };
-  if (declared > max) throw tooLong();
-  const known = Number.isInteger(declared) && declared >= 0;
-  let bytes = Buffer.allocUnsafeSlow(known ? declared : Math.min(max, 64 * 1024));
-  let at = 0;
-  for await (const chunk of body) {
-    if (at + chunk.length > max) throw tooLong();
-    if (at + chunk.length > bytes.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.min(max, 2 * (at + chunk.length)));
-      bytes.copy(larger, 0, 0, at);
-      bytes = larger;
-    }
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes.subarray(0, at);
-};

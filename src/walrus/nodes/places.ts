@@ -45,15 +45,14 @@ const lengthBytes = (length: number): number => {
 /** Bytes of a sliver of `length` data bytes on the wire. */
 export const wireBytes = (length: number): number => lengthBytes(length) + length + 4;
 
-/**
- * A buffer for a sliver on the wire with everything but the data in place; `data` is the view
- * into which the data goes (read there, so that it is never copied).
- */
-export const wireSliver = (
-  length: number,
-  symbolBytes: number,
-  index: number,
-): { wire: Buffer; data: Buffer } => {
+/** A sliver on the wire; `data` is the view into which the data goes (read there, so that it is never copied). */
+export interface WireSliver {
+  readonly wire: Buffer;
+  readonly data: Buffer;
+}
+
+/** A buffer for slivers of `length` data bytes, with everything but data and index in place. */
+export const wireBuffer = (length: number, symbolBytes: number): WireSliver => {
   const head = lengthBytes(length);
   const wire = Buffer.allocUnsafeSlow(head + length + 4);
   let rest = length;
@@ -62,8 +61,19 @@ export const wireSliver = (
     rest = Math.floor(rest / 128);
   }
   wire.writeUInt16LE(symbolBytes, head + length);
-  wire.writeUInt16LE(index, head + length + 2);
   return { wire, data: wire.subarray(head, head + length) };
+};
+
+/** Makes a buffer that of the sliver with this index. */
+export const setIndex = ({ wire }: WireSliver, index: number): void => {
+  wire.writeUInt16LE(index, wire.length - 2);
+};
+
+/** A buffer for one sliver, with everything but the data in place. */
+export const wireSliver = (length: number, symbolBytes: number, index: number): WireSliver => {
+  const made = wireBuffer(length, symbolBytes);
+  setIndex(made, index);
+  return made;
 };
 
 /** The data of a sliver that arrived; undefined if it is not the sliver of that shape and index. */

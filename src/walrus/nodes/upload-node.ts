@@ -10,14 +10,17 @@ import type { EncodedFile, StorageNode } from '../network.ts';
 import { backoffMs, type Parts, pause, type RetryPolicy, retry } from '../retry.ts';
 import type { ByteBudget } from './budget.ts';
 import { isUnregistered, type NodeClient } from './client.ts';
-import { pairOfShard, wireSliver } from './places.ts';
+import { pairOfShard, setIndex, type WireSliver, wireBuffer } from './places.ts';
 
 const NODE_RETRY: RetryPolicy = { tries: 5, baseMs: 200, maxMs: 2_000 };
 /** Nodes learn of a registration some time after the chain. */
 const REGISTRATION_MS = 60_000;
 const REGISTRATION: RetryPolicy = { tries: Number.POSITIVE_INFINITY, baseMs: 200, maxMs: 1_000 };
-/** Slivers on their way to one node. */
-const SLIVERS_AT_ONCE = 4;
+/** Pairs on their way to one node, two requests each. */
+const PAIRS_AT_ONCE = 2;
+
+/** Both slivers of a pair as they travel; used again for other pairs. */
+type PairBuffers = Readonly<Record<SliverType, WireSliver>>;
 
 /** What the nodes of one upload have in common. */
 export interface UploadWork extends Parts {
@@ -30,13 +33,10 @@ export interface UploadWork extends Parts {
   readonly handle: FileHandle;
   readonly shape: BlobShape;
   readonly rotation: number;
+  /** Buffers that are free: as many as were ever in use at a time. */
+  readonly buffers: PairBuffers[];
   /** Bytes that a node has now, sent or found there. */
   readonly onStored: (bytes: number) => void;
-}
-
-interface Place {
-  readonly pair: number;
-  readonly type: SliverType;
 }
 
 /** Requests of an upload are tried again as their errors' kinds say. */
@@ -82,9 +82,7 @@ const unregisteredForNow = (error: unknown): never => {
   throw new TuskError(error.code, error.message, { kind: 'permanent', details: error.details });
 };
 
-const bytesOf = ({ shape }: UploadWork, { type }: Place): number =>
-  type === 'primary' ? shape.primaryBytes : shape.secondaryBytes;
-
+/** Slivers of all shards, a few pairs at a time. */
 const storeSlivers = async (
   work: UploadWork,
   node: StorageNode,
@@ -92,20 +90,14 @@ const storeSlivers = async (
   signal: AbortSignal,
 ): Promise<void> => {
   const { nShards } = work.file;
-  const queue = node.shards.flatMap((shard): Place[] => {
-    const pair = pairOfShard(shard, work.rotation, nShards);
-    return [
-      { pair, type: 'primary' },
-      { pair, type: 'secondary' },
-    ];
-  });
+  const queue = node.shards.map(shard => pairOfShard(shard, work.rotation, nShards));
   const worker = async () => {
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-      await storeSliver(work, node, next, resuming, signal);
+    for (let pair = queue.shift(); pair !== undefined; pair = queue.shift()) {
+      await storePair(work, node, pair, resuming, signal);
     }
   };
-  const fit = Math.floor(work.nodeBytesMax / work.shape.primaryBytes);
-  const workers = Math.min(SLIVERS_AT_ONCE, Math.max(1, fit));
+  const fit = Math.floor(work.nodeBytesMax / pairBytes(work.shape));
+  const workers = Math.min(PAIRS_AT_ONCE, Math.max(1, fit));
   try {
     await Promise.all(Array.from({ length: workers }, worker));
   } catch (error) {
@@ -114,37 +106,58 @@ const storeSlivers = async (
   }
 };
 
-const storeSliver = async (
+const TYPES: readonly SliverType[] = ['primary', 'secondary'];
+
+/** Bytes of a sliver pair. */
+export const pairBytes = ({ primaryBytes, secondaryBytes }: BlobShape): number =>
+  primaryBytes + secondaryBytes;
+
+const sliverBytes = ({ primaryBytes, secondaryBytes }: BlobShape, type: SliverType): number =>
+  type === 'primary' ? primaryBytes : secondaryBytes;
+
+/** The slivers of one pair that the node does not have. */
+const storePair = async (
   work: UploadWork,
   node: StorageNode,
-  place: Place,
+  pair: number,
   resuming: boolean,
   signal: AbortSignal,
 ): Promise<void> => {
   const { client, budget, file, shape } = work;
-  const { pair, type } = place;
-  const length = bytesOf(work, place);
-  const stored =
-    resuming &&
-    (await retryNode(work, signal, () => client.hasSliver(node, file.blobId, pair, type, signal)));
-  if (!stored) {
-    await budget.using(length, signal, async () => {
-      const index = type === 'primary' ? pair : file.nShards - 1 - pair;
-      const { wire, data } = wireSliver(length, shape.symbolBytes, index);
-      const pairAt = pair * (shape.primaryBytes + shape.secondaryBytes);
-      await readFully(work.handle, data, pairAt + (type === 'primary' ? 0 : shape.primaryBytes));
-      await retryNode(work, signal, () =>
-        client.putSliver(node, file.blobId, pair, type, wire, signal),
+  const isStored = (type: SliverType) =>
+    retryNode(work, signal, () => client.hasSliver(node, file.blobId, pair, type, signal));
+  const stored = resuming ? await Promise.all(TYPES.map(isStored)) : [];
+  const missing = TYPES.filter((_, i) => stored[i] !== true);
+  if (missing.length > 0) {
+    await budget.using(pairBytes(shape), signal, async () => {
+      const slivers = await readPair(work, pair);
+      await Promise.all(
+        missing.map(type =>
+          retryNode(work, signal, () =>
+            client.putSliver(node, file.blobId, pair, type, slivers[type].wire, signal),
+          ),
+        ),
       );
+      work.buffers.push(slivers);
     });
   }
-  work.onStored(length);
+  for (const type of TYPES) work.onStored(sliverBytes(shape, type));
 };
 
-const readFully = async (handle: FileHandle, into: Buffer, offset: number): Promise<void> => {
-  for (let at = 0; at < into.length; ) {
-    const { bytesRead } = await handle.read(into, at, into.length - at, offset + at);
-    if (bytesRead === 0) throw new TuskError('damaged', 'the file of encoded slivers is too short');
-    at += bytesRead;
-  }
+/** Both slivers of a pair, which stand side by side in the file, as they travel. */
+const readPair = async (work: UploadWork, pair: number): Promise<PairBuffers> => {
+  const { shape, file, handle } = work;
+  const { primaryBytes, secondaryBytes, symbolBytes } = shape;
+  const slivers = work.buffers.pop() ?? {
+    primary: wireBuffer(primaryBytes, symbolBytes),
+    secondary: wireBuffer(secondaryBytes, symbolBytes),
+  };
+  setIndex(slivers.primary, pair);
+  setIndex(slivers.secondary, file.nShards - 1 - pair);
+  const wanted = pairBytes(shape);
+  const parts = [slivers.primary.data, slivers.secondary.data];
+  const { bytesRead } = await handle.readv(parts, pair * wanted);
+  if (bytesRead !== wanted)
+    throw new TuskError('damaged', 'the file of encoded slivers is too short');
+  return slivers;
 };

@@ -23,7 +23,7 @@ import { backoffMs, type Parts, pause, type RetryPolicy } from '../retry.ts';
 import type { ByteBudget } from './budget.ts';
 import type { NodeClient, RawConfirmation } from './client.ts';
 import { rotationOf } from './places.ts';
-import { retryNode, storeOnNode, type UploadWork } from './upload-node.ts';
+import { pairBytes, retryNode, storeOnNode, type UploadWork } from './upload-node.ts';
 import { type ReadCommittee, Round } from './upload-round.ts';
 
 /** How long a node may confirm for another epoch than the chain's before it counts as failed. */
@@ -86,8 +86,8 @@ class Upload {
     this.#options = options;
     this.#shape = native.blobShape(file.size, file.nShards);
     this.#limit = deadline(options.signal, undefined);
-    const pairBytes = this.#shape.primaryBytes + this.#shape.secondaryBytes;
-    this.#progress = { bytesSent: 0, bytesTotal: pairBytes * file.nShards, shardsConfirmed: 0 };
+    const bytesTotal = pairBytes(this.#shape) * file.nShards;
+    this.#progress = { bytesSent: 0, bytesTotal, shardsConfirmed: 0 };
   }
 
   /** Runs to the end of the tail; never rejects. */
@@ -164,6 +164,7 @@ class Upload {
       nodeBytesMax: budget.limitBytes / committee.nodes.length,
       file: this.#file,
       shape: this.#shape,
+      buffers: [],
       rotation: rotationOf(this.#file.blobId, this.#file.nShards),
       onStored: bytes => {
         this.#progress.bytesSent += bytes;
@@ -179,24 +180,33 @@ class Upload {
     work: UploadWork,
     confirmations: Confirmations,
   ): Promise<void> {
+    // A signal of the node's own: the listeners of all requests on one would slow each other down.
+    const limit = deadline(round.signal, undefined);
     try {
-      await storeOnNode(work, node, round.signal);
-      await this.#confirm(node, round, confirmations);
+      await storeOnNode(work, node, limit.signal);
+      await this.#confirm(node, round, confirmations, limit.signal);
     } catch (error) {
       // A node that gave its shards away is the first to show that the committee is an old one.
       if (isReassigned(error) && this.#tailTimer === undefined) await round.isOld();
       this.#failures.set(node, error);
       log('walrus').info({ node: node.name, why: messageOf(error) }, 'node not stored');
+    } finally {
+      limit.done();
     }
   }
 
   /** The node's confirmation, asked for again while node and chain are not in the same epoch. */
-  async #confirm(node: StorageNode, round: Round, confirmations: Confirmations): Promise<void> {
+  async #confirm(
+    node: StorageNode,
+    round: Round,
+    confirmations: Confirmations,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { client, clock, random } = this.#parts;
     const startMs = clock.monotonicMs();
     for (let failed = 1; ; failed++) {
-      const raw = await retryNode(this.#parts, round.signal, () =>
-        client.confirmation(node, this.#file.blobId, this.#object, round.signal),
+      const raw = await retryNode(this.#parts, signal, () =>
+        client.confirmation(node, this.#file.blobId, this.#object, signal),
       );
       if (raw.message.equals(confirmations.message)) {
         return this.#confirmed(node, raw, confirmations);
@@ -213,7 +223,7 @@ class Upload {
           { details: { node: node.name } },
         );
       }
-      await pause(clock, backoffMs(EPOCH_LAG, failed, random), round.signal);
+      await pause(clock, backoffMs(EPOCH_LAG, failed, random), signal);
     }
   }
 
