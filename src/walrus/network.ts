@@ -232,7 +232,7 @@ export interface Network {
       onSliver: (index: number, data: Buffer) => Promise<void> | void;
     },
   ): Promise<void>;
-  /** The whole blob, verified (recomputes the blob ID). */
+  /** The whole blob, every sliver of it verified against the blob ID. */
   readBlob(blobId: BlobId, signal: AbortSignal): Promise<Buffer>;
   /** Reads `count` random slivers back from their nodes and verifies them; returns how many held and who lied. */
   spotCheck(

@@ -64,6 +64,24 @@ describe.each(types)('%s slivers', type => {
     }
   });
 
+  test('several are recovered at once from runs of symbols', async () => {
+    const from = other[type];
+    const targets = [shards - 1, 0, 1];
+    const runs = await Promise.all(
+      indexed(from)
+        .slice(-needed[from])
+        .map(async ({ index, data: bytes }) => {
+          const symbols = await native.sliverSymbols(from, shards, bytes, targets);
+          return { index, data: Buffer.concat(symbols), symbolBytes: symbols[0]!.length };
+        }),
+    );
+    const { symbolBytes } = runs[0]!;
+    const recovered = await native.recoverSlivers(type, shards, symbolBytes, runs);
+    expect(recovered).toEqual(targets.map(target => blob[type][target]));
+    const uneven = native.recoverSlivers(type, shards, symbolBytes + 2, runs);
+    await expect(uneven).rejects.toThrow('are no symbols');
+  });
+
   test('a symbol comes with a proof as long as the tree is high', async () => {
     const sliver = blob[type][2]!;
     const all = await native.sliverSymbols(type, shards, sliver, [...Array(shards).keys()]);

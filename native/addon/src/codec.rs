@@ -278,6 +278,22 @@ pub fn recover_sliver<'env>(
 }
 
 #[napi]
+pub fn recover_slivers<'env>(
+    env: &'env Env,
+    r#type: String,
+    n_shards: f64,
+    symbol_bytes: f64,
+    symbols: Vec<IndexedBytes>,
+) -> Result<Object<'env>> {
+    promise(env, move || {
+        let symbols = indexed(&symbols)?;
+        let symbol = whole(symbol_bytes, "symbolBytes")? as usize;
+        let slivers = decode::recover_slivers(axis(&r#type)?, count(n_shards)?, symbol, &symbols);
+        Ok(buffers(slivers.map_err(failed)?))
+    })
+}
+
+#[napi]
 pub fn bls_key(seed: Uint8Array) -> Result<BlsKey> {
     let key = bls::key(&seed).map_err(failed)?;
     Ok(BlsKey {

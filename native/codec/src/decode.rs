@@ -66,23 +66,42 @@ pub fn recover_primaries(
 /// A sliver of `axis` from the symbols that slivers of the other axis have at its place; `index` is
 /// that of the sliver that a symbol is from.
 pub fn recover_sliver(axis: Axis, shards: usize, symbols: &[Indexed<'_>]) -> Result<Vec<u8>> {
-    let shards = Shards::new(shards)?;
     let symbol = symbols.first().map_or(0, |symbol| symbol.data.len());
+    Ok(recover_slivers(axis, shards, symbol, symbols)?.concat())
+}
+
+/// Several slivers of `axis` at once: as `recover_sliver`, where each input holds one symbol of
+/// `symbol` bytes for every wanted sliver, one behind the other.
+pub fn recover_slivers(
+    axis: Axis,
+    shards: usize,
+    symbol: usize,
+    symbols: &[Indexed<'_>],
+) -> Result<Vec<Vec<u8>>> {
+    let shards = Shards::new(shards)?;
     ensure(valid_symbol(symbol), || {
         format!("a symbol cannot be of {symbol} bytes")
     })?;
-    let source = shards.symbols(axis);
-    let known = choose(symbols, source, shards.count, symbol)?;
+    let run = symbols.first().map_or(0, |symbols| symbols.data.len());
+    ensure(run > 0 && run.is_multiple_of(symbol), || {
+        format!("{run} bytes are no symbols of {symbol} bytes")
+    })?;
+    let systematic = shards.symbols(axis);
     let source = Source {
-        known,
-        systematic: source,
+        known: choose(symbols, systematic, shards.count, run)?,
+        systematic,
         count: shards.count,
         symbol,
-        symbols: 1,
+        symbols: run / symbol,
     };
-    Ok(source
-        .slivers(&(0..source.systematic).collect::<Vec<_>>())?
-        .concat())
+    let columns = source.slivers(&(0..systematic).collect::<Vec<_>>())?;
+    let row = |at: usize| -> Vec<u8> {
+        let symbols = columns
+            .iter()
+            .map(|column| &column[at * symbol..][..symbol]);
+        symbols.collect::<Vec<_>>().concat()
+    };
+    Ok((0..source.symbols).into_par_iter().map(row).collect())
 }
 
 /// Enough slivers of one axis to restore the systematic ones.

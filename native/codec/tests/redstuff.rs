@@ -126,6 +126,23 @@ proptest! {
             let recovered = decode::recover_sliver(axis, shards, &known).unwrap();
             prop_assert_eq!(&recovered[..], encoded.sliver(axis, target));
 
+            let targets = [target, (target + 1) % shards];
+            let runs: Vec<_> = encoded
+                .some(from, &order)
+                .iter()
+                .map(|known| (known.index, sliver::symbols(from, shards, known.data, &targets).unwrap().concat()))
+                .collect();
+            let known_runs: Vec<_> = runs
+                .iter()
+                .map(|(index, run)| Indexed { index: *index, data: run })
+                .collect();
+            let symbol = known[0].data.len();
+            let recovered = decode::recover_slivers(axis, shards, symbol, &known_runs).unwrap();
+            prop_assert_eq!(recovered.len(), targets.len());
+            for (sliver, target) in recovered.iter().zip(targets) {
+                prop_assert_eq!(&sliver[..], encoded.sliver(axis, target));
+            }
+
             let Indexed { index, data } = known[0];
             let proved = sliver::proved_symbol(from, shards, encoded.sliver(from, index), target).unwrap();
             prop_assert_eq!(&proved.symbol[..], data);
@@ -149,6 +166,9 @@ proptest! {
         for axis in AXES {
             let _ = decode::decode(size, shards, axis, &pieces);
             let _ = decode::recover_sliver(axis, shards, &pieces);
+            for symbol in [0, 2, 3, 64, usize::MAX] {
+                let _ = decode::recover_slivers(axis, shards, symbol, &pieces);
+            }
             for piece in &pieces {
                 let _ = sliver::symbols(axis, shards, piece.data, &[piece.index]);
                 let _ = sliver::proved_symbol(axis, shards, piece.data, piece.index);

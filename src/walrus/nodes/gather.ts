@@ -1,7 +1,7 @@
 /**
  * Asking many for a few answers: as many requests at once as answers are still needed, the next
- * candidate for each that fails, and one more whenever nothing came for a while. What is still
- * running when there is enough is aborted.
+ * candidate for each that fails, and as many again whenever nothing came for a while. What is
+ * still running when there is enough is aborted.
  */
 
 import { abortError, deadline } from '../../base/abort.ts';
@@ -9,7 +9,7 @@ import type { Clock } from '../../base/clock.ts';
 import { TuskError } from '../../base/errors.ts';
 
 /** Most requests of one gathering at once. */
-const AT_ONCE_MAX = 32;
+const AT_ONCE_MAX = 64;
 
 /** What a gathering does. */
 export interface Gathering<T> {
@@ -17,6 +17,8 @@ export interface Gathering<T> {
   readonly candidates: readonly T[];
   /** How many more answers are needed; 0 ends it. */
   readonly needed: () => number;
+  /** How many answers a candidate gives at once; 1 if left out. */
+  readonly weight?: (candidate: T) => number;
   /** Asks one; takes in its answer by itself, rejects if it gave none. */
   readonly ask: (candidate: T, signal: AbortSignal) => Promise<void>;
   readonly hedgeMs: number;
@@ -31,17 +33,23 @@ export const noLongerNeeded = (): TuskError =>
 /** True when there is enough, false when nobody is left to ask; rejects only when aborted. */
 export const gather = async <T>(gathering: Gathering<T>): Promise<boolean> => {
   const { candidates, needed, ask, hedgeMs, clock, signal } = gathering;
+  const weight = gathering.weight ?? (() => 1);
   const inner = deadline(signal, undefined);
-  const queue = [...candidates];
+  let next = 0;
   let running = 0;
+  /** Answers that running requests are to bring. */
+  let expected = 0;
   let extra = 0;
   let wake = Promise.withResolvers<void>();
   const start = (candidate: T): void => {
+    const weighs = weight(candidate);
     running++;
+    expected += weighs;
     ask(candidate, inner.signal)
       .catch(() => {})
       .finally(() => {
         running--;
+        expected -= weighs;
         wake.resolve();
       });
   };
@@ -50,12 +58,12 @@ export const gather = async <T>(gathering: Gathering<T>): Promise<boolean> => {
       if (signal.aborted) throw abortError(signal);
       const want = needed();
       if (want <= 0) return true;
-      while (queue.length > 0 && running < Math.min(AT_ONCE_MAX, want + extra)) {
-        start(queue.shift()!);
+      while (next < candidates.length && running < AT_ONCE_MAX && expected < want + extra) {
+        start(candidates[next++]!);
       }
       if (running === 0) return false;
       wake = Promise.withResolvers<void>();
-      if (await quietFor(wake.promise, hedgeMs, clock, signal)) extra++;
+      if (await quietFor(wake.promise, hedgeMs, clock, signal)) extra = 2 * expected - want;
     }
   } finally {
     inner.controller.abort(noLongerNeeded());

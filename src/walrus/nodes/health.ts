@@ -9,12 +9,13 @@ import type { Committee, NodeHealth, StorageNode } from '../network.ts';
 
 const SILENT_AFTER = 2;
 /** Late answers without any answer between them; a busy node is late now and then. */
-const SILENT_AFTER_LATE = 6;
+const SILENT_AFTER_LATE = 2;
 /** After this time a silent node is tried first-hand again. */
 const SILENT_FOR_MS = 15_000;
 const LIAR_FOR_MS = 10 * 60_000;
 const LATENCIES = 256;
-const HEDGE_MS_MIN = 250;
+/** Below this, lateness is chance: a busy event loop, a collection of garbage. */
+const HEDGE_MS_MIN = 20;
 const HEDGE_MS_MAX = 5_000;
 const HEDGE_MS_FIRST = 1_500;
 
@@ -125,6 +126,11 @@ export class Health {
       record.silences >= SILENT_AFTER &&
       this.#clock.monotonicMs() - record.silentAtMs < SILENT_FOR_MS
     );
+  }
+
+  /** Should the node be asked only where others cannot help? */
+  isShunned(node: StorageNode): boolean {
+    return this.isLiar(node) || this.isSilent(node);
   }
 
   /** How long to wait for a sliver before asking elsewhere too: p95 of recent ones, within bounds. */

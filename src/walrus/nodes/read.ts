@@ -14,7 +14,7 @@ import { recover } from './recover.ts';
 import { BlobSlivers, type MetadataCache, type ReadParts } from './slivers.ts';
 
 const READ_MS = 60_000;
-const DIRECT_AT_ONCE = 32;
+const DIRECT_AT_ONCE = 64;
 const ROUNDS: RetryPolicy = { tries: Number.POSITIVE_INFINITY, baseMs: 300, maxMs: 3_000 };
 /** From this round on every node is asked, whatever it did before, and the committee is read anew. */
 const EVERYONE_FROM_ROUND = 2;
@@ -92,30 +92,45 @@ class PrimaryRead {
     const everyone = round >= EVERYONE_FROM_ROUND;
     const slivers = await this.#open(everyone, signal);
     if (slivers === undefined) return false;
+    const { health } = this.#parts.client;
     const scope = deadline(signal, undefined);
+    const skipped = [...this.#wanted].filter(
+      index => !everyone && health.isShunned(slivers.nodeOf('primary', index)),
+    );
     try {
-      const direct = this.#direct(slivers, everyone, scope.signal);
+      const early = this.#recover(slivers, new Set(skipped), scope.signal);
+      early.catch(() => {}); // awaited below, unless the direct requests fail first
+      const direct = this.#direct(slivers, new Set(skipped), scope.signal);
       const late = await direct.doneOrLate;
       if (this.#consumerError !== undefined) throw this.#consumerError;
-      if (this.#wanted.size === 0) return true;
-      const recovered = await recover({
-        parts: this.#parts,
-        blob: this.#blob,
-        slivers,
-        have: this.#have,
-        missing: () => [...this.#wanted],
-        give: (index, data) => this.#give(index, data),
-        failed: (node, error) => this.#failures.set(node, error),
-        everyone,
-        signal: scope.signal,
-      });
-      if (recovered) this.#noteLate(late());
-      else await direct.settled;
+      const lost = [...this.#wanted].filter(index => !skipped.includes(index));
+      const recovered = await this.#recover(slivers, new Set(lost), scope.signal);
+      if (lost.length > 0 && recovered) this.#noteLate(late());
+      if (!((await early) && recovered)) await direct.settled;
       return this.#wanted.size === 0;
     } finally {
       scope.controller.abort(noLongerNeeded());
       scope.done();
     }
+  }
+
+  /** Those of `lost` that are still wanted, made from what other nodes hold. */
+  async #recover(
+    slivers: BlobSlivers,
+    lost: ReadonlySet<number>,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    if (lost.size === 0) return true;
+    return recover({
+      parts: this.#parts,
+      blob: this.#blob,
+      slivers,
+      have: this.#have,
+      missing: () => [...this.#wanted].filter(index => lost.has(index)),
+      give: (index, data) => this.#give(index, data),
+      failed: (node, error) => this.#failures.set(node, error),
+      signal,
+    });
   }
 
   /** Committee and, to verify, metadata; undefined if the metadata is nowhere to be had now. */
@@ -144,19 +159,22 @@ class PrimaryRead {
     }
   }
 
-  /** Asks the owners. `doneOrLate` resolves when nothing is left but late requests. */
-  #direct(slivers: BlobSlivers, everyone: boolean, signal: AbortSignal) {
+  /** Asks the owners of what is not skipped. `doneOrLate` resolves when nothing is left but late requests. */
+  #direct(slivers: BlobSlivers, skipped: ReadonlySet<number>, signal: AbortSignal) {
     const { client, clock } = this.#parts;
     const { health } = client;
-    const queue = [...this.#wanted].filter(index => {
-      const node = slivers.nodeOf('primary', index);
-      return everyone || !(health.isSilent(node) || health.isLiar(node));
-    });
-    const asked = new Map<number, number>();
+    const queue = [...this.#wanted].filter(index => !skipped.has(index));
+    const asked = new Map<number, StorageNode>();
+    let movedMs = clock.monotonicMs();
     let wake = Promise.withResolvers<void>();
+    const moved = () => {
+      movedMs = clock.monotonicMs();
+      wake.resolve();
+    };
     const ask = async (index: number): Promise<void> => {
-      asked.set(index, clock.monotonicMs());
       const node = slivers.nodeOf('primary', index);
+      asked.set(index, node);
+      movedMs = clock.monotonicMs();
       try {
         const data = await slivers.sliver('primary', index, signal);
         this.#have.set(index, data);
@@ -165,25 +183,24 @@ class PrimaryRead {
         if (!signal.aborted) this.#failures.set(node, error);
       } finally {
         asked.delete(index);
-        wake.resolve();
+        moved();
       }
     };
     const worker = async () => {
       for (let index = queue.shift(); index !== undefined; index = queue.shift()) await ask(index);
     };
     const settled = Promise.all(Array.from({ length: DIRECT_AT_ONCE }, worker));
-    const lateNodes = () => [...asked.keys()].map(index => slivers.nodeOf('primary', index));
+    // Late is when nothing was asked or came for a while: slivers of a slow line come one by one.
     const doneOrLate = (async () => {
       const hedgeMs = health.hedgeMs();
       while (asked.size > 0 && !signal.aborted) {
-        const youngest = Math.max(...asked.values());
-        const leftMs = youngest + hedgeMs - clock.monotonicMs();
-        if (queue.length === 0 && leftMs <= 0) break;
+        const leftMs = movedMs + hedgeMs - clock.monotonicMs();
+        if (leftMs <= 0) break;
         wake = Promise.withResolvers<void>();
-        await quietFor(wake.promise, Math.max(leftMs, 10), clock, signal);
+        await quietFor(wake.promise, leftMs, clock, signal);
       }
       if (signal.aborted) throw abortError(signal);
-      return lateNodes;
+      return () => [...asked.values()];
     })();
     return { settled, doneOrLate };
   }

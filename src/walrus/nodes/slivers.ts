@@ -8,7 +8,7 @@ import { ByteReader } from '../../base/bytes.ts';
 import { messageOf, TuskError } from '../../base/errors.ts';
 import { type BlobId, blobIdToBytes, type SliverType } from '../../base/ids.ts';
 import { type Random, sample } from '../../base/random.ts';
-import { type BlobShape, type IndexedBytes, native } from '../../native.ts';
+import { type BlobShape, native } from '../../native.ts';
 import type { BlobRef, Committee, StorageNode } from '../network.ts';
 import type { Parts } from '../retry.ts';
 import type { NodeClient } from './client.ts';
@@ -30,17 +30,19 @@ const lie = (health: Health, node: StorageNode, what: string): TuskError => {
   });
 };
 
+/** 0 for nodes that behave, 1 for silent ones, 2 for liars: the order in which to ask. */
+export const rankOf = (node: StorageNode, health: Health): number =>
+  health.isLiar(node) ? 2 : health.isSilent(node) ? 1 : 0;
+
 /** Nodes in the order to ask them: well-behaved ones first, in random order; liars last. */
 export const byTrust = (
   nodes: readonly StorageNode[],
   health: Health,
   random: Random,
-): StorageNode[] => {
-  const rank = (node: StorageNode) => (health.isLiar(node) ? 2 : health.isSilent(node) ? 1 : 0);
-  return sample(random, nodes.length, nodes.length)
+): StorageNode[] =>
+  sample(random, nodes.length, nodes.length)
     .map(i => nodes[i]!)
-    .sort((a, b) => rank(a) - rank(b));
-};
+    .sort((a, b) => rankOf(a, health) - rankOf(b, health));
 
 /** Metadata that has been verified against its blob ID, of recent blobs. */
 export class MetadataCache {
@@ -155,37 +157,58 @@ export class BlobSlivers {
     return native.verifySliver(this.#metadata, this.#blob.nShards, type, index, data);
   }
 
-  /** A node's symbols for each of the wanted systematic primary slivers. */
+  /**
+   * What a node's secondary slivers hold of each of the wanted primary slivers: by the secondary's
+   * index its symbols for the wanted ones, one behind the other, in their order.
+   */
   async symbols(
     node: StorageNode,
     primaries: readonly number[],
     signal: AbortSignal,
-  ): Promise<Map<number, IndexedBytes[]>> {
+  ): Promise<Map<number, Buffer>> {
     const { blobId } = this.#blob;
     const each = this.shape.symbolBytes + 16;
     const bytesMax = primaries.length * (node.shards.length * each + 16) + 64;
     const bytes = await this.#client.decodingSymbols(node, blobId, primaries, bytesMax, signal);
-    const symbols = parseSymbols(bytes, this.shape.symbolBytes);
-    if (symbols !== undefined && this.#areOf(node, symbols)) return symbols;
+    const runs = parseSymbols(bytes, primaries, this.shape.symbolBytes);
+    if (runs !== undefined && this.#areOf(node, runs)) return runs;
     throw lie(this.#client.health, node, `malformed decoding symbols of blob ${blobId}`);
   }
 
-  /** Do all symbols come from secondary slivers of that node? */
-  #areOf(node: StorageNode, symbols: Map<number, IndexedBytes[]>): boolean {
-    for (const list of symbols.values()) {
-      for (const { index } of list) {
-        if (index >= this.#blob.nShards || this.nodeOf('secondary', index) !== node) return false;
-      }
+  /** Names the nodes whose symbols at place `at` of their runs are not those of the true primary sliver. */
+  async judgeSymbols(runs: Map<number, Buffer>, at: number, index: number, data: Buffer) {
+    const { blobId, nShards } = this.#blob;
+    const { symbolBytes } = this.shape;
+    const sources = [...runs.keys()];
+    const symbols = await native.sliverSymbols('primary', nShards, data, sources);
+    const liars = new Set<StorageNode>();
+    for (const [i, source] of sources.entries()) {
+      const sent = runs.get(source)!.subarray(at * symbolBytes, (at + 1) * symbolBytes);
+      if (!sent.equals(symbols[i]!)) liars.add(this.nodeOf('secondary', source));
     }
-    return true;
+    const what = `wrong decoding symbols for primary sliver ${index} of blob ${blobId}`;
+    for (const node of liars) this.#client.health.lied(node, what);
+  }
+
+  /** Do all symbols come from secondary slivers of that node? */
+  #areOf(node: StorageNode, runs: Map<number, Buffer>): boolean {
+    const { nShards } = this.#blob;
+    return [...runs.keys()].every(
+      index => index < nShards && this.nodeOf('secondary', index) === node,
+    );
   }
 }
 
-/** BCS map<u16, vector<enum{0 Primary, 1 Secondary}{index u16, data bytes}>>; undefined if it is none. */
+/**
+ * BCS map<u16, vector<enum{0 Primary, 1 Secondary}{index u16, data bytes}>>, turned about: the
+ * symbols of each source for all targets. Sources that lack a target are left out; undefined if
+ * the bytes are none.
+ */
 const parseSymbols = (
   bytes: Buffer,
+  targets: readonly number[],
   symbolBytes: number,
-): Map<number, IndexedBytes[]> | undefined => {
+): Map<number, Buffer> | undefined => {
   const reader = new ByteReader(bytes);
   const uleb = () => {
     let value = 0;
@@ -195,22 +218,30 @@ const parseSymbols = (
       if (byte < 128) return value;
     }
   };
+  const place = new Map(targets.map((target, at) => [target, at]));
+  const runs = new Map<number, { run: Buffer; symbols: number }>();
   try {
-    const byTarget = new Map<number, IndexedBytes[]>();
-    for (let targets = uleb(); targets > 0; targets--) {
-      const list: IndexedBytes[] = [];
-      byTarget.set(reader.u16(), list);
+    for (let left = uleb(); left > 0; left--) {
+      const at = place.get(reader.u16());
+      if (at === undefined || !place.delete(targets[at]!)) return undefined;
       for (let count = uleb(); count > 0; count--) {
         reader.u8();
         const index = reader.u16();
-        const data = reader.raw(uleb());
-        if (data.length !== symbolBytes) return undefined;
-        list.push({ index, data });
+        if (uleb() !== symbolBytes) return undefined;
+        let source = runs.get(index);
+        if (source === undefined) {
+          source = { run: Buffer.allocUnsafeSlow(targets.length * symbolBytes), symbols: 0 };
+          runs.set(index, source);
+        }
+        source.run.set(reader.raw(symbolBytes), at * symbolBytes);
+        source.symbols++;
       }
     }
-    return reader.left === 0 ? byTarget : undefined;
   } catch (error) {
     if (error instanceof RangeError) return undefined;
     throw error;
   }
+  if (reader.left !== 0) return undefined;
+  const complete = [...runs].filter(([, { symbols }]) => symbols === targets.length);
+  return new Map(complete.map(([index, { run }]) => [index, run]));
 };
