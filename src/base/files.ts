@@ -1,5 +1,13 @@
-/** Small files that must be whole after a power loss. */
-import { closeSync, fsyncSync, openSync, renameSync, writeFileSync } from 'node:fs';
+/** Files and names that must be whole after a power loss. */
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 
 /** Makes names created, renamed or removed in `directory` survive a power loss. */
@@ -10,6 +18,20 @@ export const syncDirectory = (directory: string): void => {
   } finally {
     closeSync(fd);
   }
+};
+
+/** Makes a directory (0700) and what is missing above it, if it is not there; its name survives a power loss then. */
+export const makeDirectory = (path: string): void => {
+  const first = mkdirSync(path, { recursive: true, mode: 0o700 }) ?? path;
+  // One that was there may have been made by a process that died before this.
+  for (let at = path; at.length >= first.length && at !== '/'; at = dirname(at))
+    syncDirectory(dirname(at));
+};
+
+/** Writes all of `bytes` at `offset`: near the end of a disk one call may write less, without an error. */
+export const writeWhole = (fd: number, bytes: Uint8Array, offset: number): void => {
+  for (let done = 0; done < bytes.length; )
+    done += writeSync(fd, bytes, done, bytes.length - done, offset + done);
 };
 
 /** Replaces a file as one step: after a crash it holds the old bytes or the new, never a mix. */

@@ -2,12 +2,12 @@
  * The front thread of a mounted volume: index, content, vfs and the FUSE session wired together,
  * with the back worker behind the bridge. What is made here is taken down in the opposite order.
  */
-import { mkdirSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { systemClock } from '../base/clock.ts';
 import { TuskError } from '../base/errors.ts';
+import { makeDirectory } from '../base/files.ts';
 import { log } from '../base/log.ts';
 import { workerUrl } from '../base/worker.ts';
 import { Content } from '../content/content.ts';
@@ -86,7 +86,7 @@ const prepareDirectories = async (paths: VolumePaths): Promise<void> => {
     paths.cache,
     paths.scratch,
   ]) {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeDirectory(path);
   }
 };
 

@@ -3,9 +3,9 @@
  * room for the envelope is always left, because whether the pack carries a checkpoint shows only
  * when its frames are in.
  */
-import { closeSync, fsyncSync, ftruncateSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, ftruncateSync, openSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { syncDirectory } from '../base/files.ts';
+import { syncDirectory, writeWhole } from '../base/files.ts';
 import type { Random } from '../base/random.ts';
 import {
   aadPrefix,
@@ -121,8 +121,8 @@ export class PackWriter {
     const root = this.#root;
     const envelopeBytes = root === undefined ? 0 : envelope.length;
     const header = encodeHeader({ packId, salt, contentBytes, envelopeBytes, directory, root });
-    writeSync(this.#fd, header, 0, header.length, 0);
-    if (root !== undefined) writeSync(this.#fd, envelope, 0, envelope.length, header.length);
+    writeWhole(this.#fd, header, 0);
+    if (root !== undefined) writeWhole(this.#fd, envelope, header.length);
     const size = paddedBytes(contentBytes, shape);
     ftruncateSync(this.#fd, size);
     fsyncSync(this.#fd);
@@ -146,7 +146,7 @@ export class PackWriter {
   async #seal(key: Buffer, plain: Buffer): Promise<Place> {
     const slot = this.#entries.length;
     const { sealed, compression } = await native.sealBytes(key, this.#aad, slot, plain);
-    writeSync(this.#fd, sealed, 0, sealed.length, this.#offset);
+    writeWhole(this.#fd, sealed, this.#offset);
     return {
       slot,
       offset: this.#offset,

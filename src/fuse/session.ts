@@ -61,13 +61,14 @@ export class Session implements Exchange {
   #interrupted = 0;
   #faults = 0;
 
-  constructor(device: FuseDevice, fs: Filesystem, shown: Shown = {}) {
+  /** `without`: features that this mount does not want (flags of INIT). */
+  constructor(device: FuseDevice, fs: Filesystem, shown: Shown = {}, without = 0) {
     this.fs = fs;
     this.#device = device;
     this.request = new Request(device.request());
     this.#reply = new Reply(device.reply(), shown);
     // Access control lists would let in whom the umask keeps out.
-    this.#without = shown.umask === undefined ? 0 : Init.POSIX_ACL;
+    this.#without = shown.umask === undefined ? without : without | Init.POSIX_ACL;
   }
 
   /** Serves requests from the event loop; resolves when the mount is gone. */

@@ -2,12 +2,14 @@
  * Reads the records of the log in order, from files: used by the index writer, both to replay
  * after a start (verifying) and to follow the running log (trusting what it was told is synced).
  */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { TuskError } from '../base/errors.ts';
 import type { Seq } from '../base/ids.ts';
 import { native } from '../native.ts';
 import { segmentPath, slotsIn } from './place.ts';
 import { type LogPosition, type LogRecord, readRecord, readSegmentHeader } from './record.ts';
+
+const NOTHING = Buffer.alloc(0);
 
 interface OpenSegment {
   slot: number;
@@ -114,6 +116,8 @@ export class LogReader {
   #map(slot: number): OpenSegment {
     if (this.#open?.slot === slot) return this.#open;
     const path = segmentPath(this.#directory, slot);
+    // A power loss may keep the name of a new file and nothing else of it.
+    if (statSync(path).size === 0) return { slot, handle: -1, bytes: NOTHING };
     if (this.#open !== undefined && native.segmentRemap(this.#open.handle, path)) {
       this.#open = { ...this.#open, slot };
       return this.#open;

@@ -1,6 +1,6 @@
 /** Opens the index of a volume: starts the index writer, lets it replay the log, then begins where the log ends. */
-import { mkdirSync } from 'node:fs';
 import { type Clock, systemClock } from '../base/clock.ts';
+import { makeDirectory } from '../base/files.ts';
 import { SEGMENT_BYTES } from '../base/limits.ts';
 import { Log } from '../log/log.ts';
 import { MetaIndex } from './index.ts';
@@ -36,7 +36,7 @@ export interface OpenIndexOptions {
  */
 export const openIndex = async (options: OpenIndexOptions): Promise<MetaIndex> => {
   const { directory, logDirectory, clock = systemClock } = options;
-  for (const path of [directory, logDirectory]) mkdirSync(path, { recursive: true, mode: 0o700 });
+  for (const path of [directory, logDirectory]) makeDirectory(path);
   const writer = new WriterHost({
     ...{ directory, logDirectory, nowMs: clock.nowMs(), batchRecords: BATCH_RECORDS },
     ...{ uid: options.uid ?? 0, gid: options.gid ?? 0 },

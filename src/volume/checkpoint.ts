@@ -3,9 +3,10 @@
  * Where the bytes come from is the caller's business; everything is opened under the volume's
  * keys and compared with its identity.
  */
-import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { messageOf, TuskError } from '../base/errors.ts';
+import { writeWhole } from '../base/files.ts';
 import { type BlobId, blobIdToBytes, type SuiId } from '../base/ids.ts';
 import { aadPrefix, indexKey, type VolumeKeys } from '../format/keys.ts';
 import {
@@ -117,8 +118,10 @@ export const restoreIndex = async (
       const carrier = blobOf(leaf, head);
       for (let i = 0; i < groups.length; i += GROUPS_AT_ONCE) {
         const batch = groups.slice(i, i + GROUPS_AT_ONCE);
-        for (const bytes of await Promise.all(batch.map(ref => open(ref, carrier))))
-          at += writeSync(fd, bytes, 0, bytes.length, at);
+        for (const bytes of await Promise.all(batch.map(ref => open(ref, carrier)))) {
+          writeWhole(fd, bytes, at);
+          at += bytes.length;
+        }
       }
     }
     if (at !== root.indexBytes)

@@ -1,8 +1,8 @@
 /** A volume's birth and its unlocking: keys, wallet, envelope, state directory, settings entry. */
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf, systemCode, TuskError } from '../base/errors.ts';
-import { replaceFile } from '../base/files.ts';
+import { makeDirectory, replaceFile } from '../base/files.ts';
 import { type Random, systemRandom } from '../base/random.ts';
 import {
   ARGON_DEFAULT,
@@ -88,7 +88,7 @@ export const createVolume = async (
     );
   }
 
-  mkdirSync(join(configDirectory(), 'wallets'), { recursive: true, mode: 0o700 });
+  makeDirectory(join(configDirectory(), 'wallets'));
   const wallet = Wallet.generate();
   saveWallet(walletFile, wallet);
   try {
@@ -104,7 +104,7 @@ export const createVolume = async (
       argon: argonParameters(),
       random,
     });
-    mkdirSync(root, { recursive: true, mode: 0o700 });
+    makeDirectory(root);
     replaceFile(volumePaths(root).envelope, envelope);
     addVolume(name, {
       network: options.network,

@@ -1,6 +1,7 @@
 /** Throws away local copies of an unmounted volume's content. */
-import { mkdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { systemClock } from '../base/clock.ts';
+import { makeDirectory } from '../base/files.ts';
 import { openIndex } from '../meta/open.ts';
 import { lockVolume } from './lock.ts';
 import type { VolumePaths } from './paths.ts';
@@ -21,9 +22,9 @@ export const dropCache = async (
 const drop = async (paths: VolumePaths): Promise<{ stagedBytes: number }> => {
   for (const path of [paths.cache, paths.scratch]) {
     rmSync(path, { recursive: true, force: true });
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeDirectory(path);
   }
-  mkdirSync(paths.outbox, { recursive: true, mode: 0o700 });
+  makeDirectory(paths.outbox);
   const index = await openIndex({
     directory: paths.index,
     logDirectory: paths.log,

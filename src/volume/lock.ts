@@ -3,9 +3,9 @@
  * its own (taken through SQLite, which Node.js has no other way to), so it ends with its process,
  * however that ends.
  */
-import { mkdirSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { messageOf, systemCode, TuskError } from '../base/errors.ts';
+import { makeDirectory } from '../base/files.ts';
 import type { VolumePaths } from './paths.ts';
 
 /** Takes the lock; `busy` if another process has it. The returned function gives it back. */
@@ -13,7 +13,7 @@ export const lockVolume = (
   name: string,
   paths: Pick<VolumePaths, 'root' | 'lock'>,
 ): (() => void) => {
-  mkdirSync(paths.root, { recursive: true, mode: 0o700 });
+  makeDirectory(paths.root);
   const file = new Database(paths.lock, { timeout: 0 });
   try {
     file.exec('BEGIN EXCLUSIVE');

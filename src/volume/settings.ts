@@ -2,11 +2,11 @@
  * The settings file: which networks and volumes this user has. It holds no secret; wallets lie
  * beside it. It is replaced as one step and never written when it could not be read.
  */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf, systemCode, TuskError } from '../base/errors.ts';
-import { replaceFile } from '../base/files.ts';
+import { makeDirectory, replaceFile } from '../base/files.ts';
 import { configDirectory } from './paths.ts';
 
 const VERSION = 1;
@@ -90,9 +90,7 @@ const update = (change: (current: Settings) => void): void => {
   const path = settingsPath();
   const current = loadSettings(path);
   change(current);
-  if (!existsSync(configDirectory())) {
-    mkdirSync(configDirectory(), { recursive: true, mode: 0o700 });
-  }
+  makeDirectory(configDirectory());
   replaceFile(path, `${JSON.stringify(current, null, 2)}\n`);
 };
 

@@ -20,16 +20,19 @@ export type ServerRequest = 'counters' | { inode: number } | { parent: number; n
 export interface ServerOptions {
   readonly shown?: Shown;
   readonly sizeBytes?: number;
+  /** Sizes of the log that differ from the usual ones (see `openIndex`). */
+  readonly log?: { readonly segmentBytes?: number; readonly reserveBytes?: number };
 }
 
 const [state, mountPoint, given = '{}'] = process.argv.slice(2) as [string, string, string?];
-const { shown, sizeBytes } = JSON.parse(given) as ServerOptions;
+const { shown, sizeBytes, log } = JSON.parse(given) as ServerOptions;
 const index = await openIndex({
   directory: join(state, 'index'),
   logDirectory: join(state, 'log'),
   reserveBytes: 64 * 2 ** 20,
   uid: process.getuid?.() ?? 0,
   gid: process.getgid?.() ?? 0,
+  ...log,
 });
 index.removeOrphans();
 const vfs = new Vfs({

@@ -18,9 +18,11 @@ export class Served {
   readonly work: string;
   readonly state: string;
   readonly drive: string;
+  readonly #settings: ServerOptions;
   #server: ChildProcess | undefined;
 
-  constructor(name: string) {
+  constructor(name: string, settings: ServerOptions = {}) {
+    this.#settings = settings;
     this.work = mkdtempSync(join(tmpdir(), `tuskfs-${name}-`));
     // Users other than this one go through it, as through any mount point's parents.
     chmodSync(this.work, 0o755);
@@ -31,7 +33,7 @@ export class Served {
 
   /** Mounts; a daemon that was killed before leaves nothing in the way. */
   async start(options: ServerOptions = {}): Promise<void> {
-    const args = [this.state, this.drive, JSON.stringify(options)];
+    const args = [this.state, this.drive, JSON.stringify({ ...this.#settings, ...options })];
     const server = fork(new URL('./serve-vfs.ts', import.meta.url), args, {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
@@ -48,10 +50,12 @@ export class Served {
     if (status !== 0) throw new Error(`the server ended with ${status}`);
   }
 
-  /** Kills the server as it is. */
+  /** Kills the server as it is, if it is still there. */
   async kill(): Promise<void> {
-    const exit = once(this.#server!, 'exit');
-    this.#server!.kill('SIGKILL');
+    const server = this.#server;
+    if (server === undefined || server.exitCode !== null || server.signalCode !== null) return;
+    const exit = once(server, 'exit');
+    server.kill('SIGKILL');
     await exit;
   }
 

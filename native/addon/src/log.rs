@@ -145,22 +145,25 @@ pub struct SegmentMapping {
     pub bytes: u32,
 }
 
-/// Opens a segment for mapping; a file with unallocated blocks is refused.
+/// Opens a segment for mapping, and allocates what blocks it lacks: a power loss may have taken
+/// them, or somebody copied it with holes. Its bytes stay as they are.
 fn open_whole(path: &str) -> Result<(File, usize)> {
     let file = open(path, false)?;
     let facts = file
         .metadata()
         .map_err(|error| failed("reading the size", path, errno_of(&error)))?;
     let bytes = facts.len() as usize;
-    if bytes == 0 || facts.blocks() * 512 < facts.len() {
-        return Err(Error::from_reason(format!(
-            "EIO: {path} has unallocated blocks and cannot be mapped safely"
-        )));
+    if bytes == 0 {
+        return Err(Error::from_reason(format!("EIO: {path} is empty")));
+    }
+    if facts.blocks() * 512 < facts.len() {
+        fallocate(&file, FallocateFlags::empty(), 0, facts.len())
+            .map_err(|errno| failed("allocating the missing blocks", path, errno))?;
     }
     Ok((file, bytes))
 }
 
-/// Maps a segment shared and writable; a file with unallocated blocks is refused.
+/// Maps a segment shared and writable, once every block of it is allocated.
 #[napi]
 pub fn segment_map(path: String) -> Result<SegmentMapping> {
     static NEXT: AtomicU32 = AtomicU32::new(1);

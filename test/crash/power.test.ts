@@ -1,0 +1,94 @@
+/**
+ * Power failures: the state directory lies on a disk that forgets, reorders and tears what was not
+ * synced. After each cut the tree is the tree after some step of its history, no older than the
+ * last fsync, and a check finds nothing. One seed is one history: `TUSK_SEED=N`; `TUSK_CUTS=N` for
+ * more of them.
+ */
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { seededRandom } from '../../src/base/random.ts';
+import { checkIndex } from '../../src/meta/check.ts';
+import { openIndex } from '../../src/meta/open.ts';
+import { ForgetfulDisk } from '../support/forgetful-disk.ts';
+import { History } from '../support/history.ts';
+import { Served } from '../support/served.ts';
+
+const cuts = Number(process.env.TUSK_CUTS ?? 20);
+const seed = Number(process.env.TUSK_SEED ?? Date.now() % 100_000);
+const sizes = { segmentBytes: 2 ** 19, reserveBytes: 2 ** 20 };
+
+const served = new Served('power', { log: sizes });
+let disk: ForgetfulDisk;
+beforeAll(async () => {
+  disk = await ForgetfulDisk.mount(join(served.work, 'backing'), served.state);
+});
+afterAll(async () => {
+  await served.kill();
+  await disk.remove();
+  await served.remove();
+});
+
+/** What a check says after a replay; both on a copy, so that the next daemon meets what the cut left. */
+const findings = async (): Promise<string[]> => {
+  const copy = mkdtempSync(join(served.work, 'copy-'));
+  const [directory, logDirectory] = [join(copy, 'index'), join(copy, 'log')];
+  const filter = (path: string): boolean => !path.endsWith('.spare');
+  try {
+    cpSync(served.state, copy, { recursive: true, filter });
+    const index = await openIndex({ ...sizes, directory, logDirectory, reserveBytes: 0 });
+    await index.close();
+    return checkIndex(directory);
+  } finally {
+    rmSync(copy, { recursive: true });
+  }
+};
+
+/** Starts the daemon; false if the power failed meanwhile. */
+const startOrCut = async (where: string): Promise<boolean> => {
+  try {
+    await served.start();
+    return true;
+  } catch (cause) {
+    if (!disk.isCut) throw new Error(where, { cause });
+    return false;
+  }
+};
+
+test(
+  `${cuts} power cuts: what was local is whole, the rest a prefix, and a check finds nothing`,
+  async () => {
+    console.log(
+      `TUSK_SEED=${seed} TUSK_CUTS=${cuts} vitest run --project crash test/crash/power.test.ts`,
+    );
+    const random = seededRandom(seed);
+    const history = new History(random, served.drive);
+    const total = { steps: 0, lost: 0, bytes: 0, names: 0 };
+    await served.start();
+    for (let cut = 0; cut < cuts; cut++) {
+      const where = `TUSK_SEED=${seed}, cut ${cut}`;
+      const isAtStart = random.below(4) === 0;
+      if (isAtStart) await served.kill();
+      // Half of the cuts strike where a file gets or loses a name.
+      if (random.below(2) === 0)
+        await disk.cutAfter(random.below(isAtStart ? 8 : 30), random.below(4));
+      else await disk.cutAfter(0, random.below(isAtStart ? 100 : 1000));
+      let isUp = true;
+      if (isAtStart) isUp = await startOrCut(where);
+      while (isUp && !disk.isCut && (await history.step())) total.steps++;
+      await served.kill();
+      const { bytes, names } = await disk.powerCut(random.below(1e9));
+      total.bytes += bytes;
+      total.names += names;
+      expect(await findings(), where).toEqual([]);
+      await served.start();
+      total.lost += await history.recognise().catch(error => {
+        throw new Error(where, { cause: error });
+      });
+    }
+    console.log(JSON.stringify(total));
+    // Else the disk forgot nothing, and nothing was shown.
+    expect(Math.min(total.lost, total.bytes, total.names)).toBeGreaterThan(0);
+  },
+  10_000 * cuts + 60_000,
+);
