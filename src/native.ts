@@ -219,8 +219,8 @@ export interface LogFace {
   segmentPrepare(path: string, bytes: number, durable: boolean): Promise<void>;
   /** Creates a segment with every block allocated but not written: what a sudden need for space gets, in microseconds. ENOSPC throws and leaves no file behind. */
   segmentAllocate(path: string, bytes: number): void;
-  /** Maps a prepared segment shared and writable. The mapping lives until `segmentUnmap`. */
-  segmentMap(path: string): { handle: number; fd: number; bytes: number };
+  /** Maps a segment shared and writable. The mapping lives until `segmentUnmap`; `before`: an earlier one whose checksums were kept. */
+  segmentMap(path: string, before?: number): { handle: number; fd: number; bytes: number };
   /** The mapped bytes, to be asked for once a mapping; V8 counts them as memory, so writing does without. */
   segmentView(handle: number): Buffer;
   /** Shows another file in the place of a mapped one, its view included; false if the sizes differ. */
@@ -238,8 +238,12 @@ export interface LogFace {
     data: Uint8Array,
     seed: number,
   ): number;
-  /** Unmaps and closes; the caller guarantees that no view is used afterwards. */
-  segmentUnmap(handle: number): void;
+  /** Unmaps and closes; the caller guarantees that no view is used afterwards. `keep`: its checksums stay, for `segmentMap` or until the next call. */
+  segmentUnmap(handle: number, keep?: boolean): void;
+  /** Do the bytes [from, to) of a record's data match their checksum? 0: yes, 1: no, 2: to be asked again after `segmentVerify`. */
+  segmentCheck(handle: number, from: number, to: number): number;
+  /** Reads a whole segment, on the pool. Resolves with the ranges of data that do not match: [from, to, from, to …]. */
+  segmentVerify(handle: number): Promise<number[]>;
   /** fdatasync of the segment's file, on a thread of its own. */
   segmentSync(handle: number): Promise<void>;
   /** crc32c (Castagnoli) of `data[from, to)`, continuing from `seed`. */

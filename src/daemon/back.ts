@@ -16,6 +16,7 @@ import { Flusher } from '../flush/flusher.ts';
 import type { FlushFront } from '../flush/types.ts';
 import { volumeKeys } from '../format/keys.ts';
 import { stagedPlace } from '../log/place.ts';
+import { slotOf } from '../log/record.ts';
 import { native } from '../native.ts';
 import { volumePaths } from '../volume/paths.ts';
 import { RealNetwork } from '../walrus/real-network.ts';
@@ -89,7 +90,10 @@ const flushFront: FlushFront = {
     return { directory, seq, release: async () => void (await front.call('releaseSnapshot', id)) };
   },
   commitPack: commit => front.call('commitPack', commit),
-  stagedPlace: async addr => stagedPlace(paths.log, addr),
+  stagedPlace: async addr => {
+    await front.call('verifyStaged', slotOf(addr));
+    return stagedPlace(paths.log, addr);
+  },
   readFrame: (frame, signal) => front.call('readFrame', frame, signal),
 };
 

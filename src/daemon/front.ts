@@ -165,6 +165,10 @@ const build = async (
       await writeFile(path, await content!.read(place, 0, place.plainBytes), { mode: 0o600 });
       return { path, offset: 0 };
     },
+    verifyStaged: async slot => {
+      await index.verifyStaged(slot);
+      return null;
+    },
     progress: value => {
       pipeline.progress(value);
       return null;

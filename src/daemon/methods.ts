@@ -46,5 +46,7 @@ export type FrontMethods = {
   ): Promise<{ applied: number; superseded: number }>;
   /** Writes the plain bytes of a frame into a file of the scratch directory and says where. */
   readFrame(args: number, signal: AbortSignal): Promise<FilePlace>;
+  /** Resolves if the staged bytes of this log segment match their checksums. */
+  verifyStaged(args: number, signal: AbortSignal): Promise<null>;
   progress(args: FlushProgress, signal: AbortSignal): null;
 };

@@ -107,7 +107,7 @@ export class Log {
     const head = this.#head!;
     const seq = this.#position.seq + 1;
     const { handle } = this.segments.map(head);
-    const record = { seq, ...facts };
+    const record = { seq, ...facts, syncedSeq: this.#syncedSeq };
     this.#position = writeRecord(handle, this.#position, record, scratch, data, room.shape);
     head.lastSeq = seq;
     this.#dirty.add(head);

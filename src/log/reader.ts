@@ -4,10 +4,17 @@
  */
 import { existsSync, statSync } from 'node:fs';
 import { TuskError } from '../base/errors.ts';
+import { syncDirectory } from '../base/files.ts';
 import type { Seq } from '../base/ids.ts';
 import { native } from '../native.ts';
 import { segmentPath, slotsIn } from './place.ts';
-import { type LogPosition, type LogRecord, readRecord, readSegmentHeader } from './record.ts';
+import {
+  type LogPosition,
+  type LogRecord,
+  provesDurable,
+  readRecord,
+  readSegmentHeader,
+} from './record.ts';
 
 const NOTHING = Buffer.alloc(0);
 
@@ -64,6 +71,17 @@ export class LogReader {
     }
   }
 
+  /**
+   * To be asked at the end: the place where a record is gone that was durable once, or undefined if
+   * what stands behind the last one is nothing but a torn tail.
+   */
+  damage(): { path: string; offset: number } | undefined {
+    const { slot, offset, seq } = this.#at;
+    const last = slotsIn(this.#directory).filter(other => other >= Math.max(slot, 1));
+    const isProven = last.some(other => provesDurable(this.#map(other).bytes, seq + 1));
+    return isProven ? { path: segmentPath(this.#directory, Math.max(slot, 1)), offset } : undefined;
+  }
+
   /** Makes every segment from `fromSlot` to the current one survive power loss; off the event loop's pool. */
   async sync(fromSlot: number): Promise<void> {
     const last = this.#at.slot;
@@ -71,6 +89,7 @@ export class LogReader {
       if (existsSync(segmentPath(this.#directory, slot)))
         await native.segmentSync(this.#map(slot).handle);
     }
+    syncDirectory(this.#directory);
   }
 
   close(): void {

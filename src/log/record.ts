@@ -15,6 +15,7 @@ export const RECORD_HEADER_BYTES = 64;
 
 const SEGMENT_MAGIC = 0x53_4c_4b_54; // "TKLS"
 const RECORD_MAGIC = 0x52_4c_4b_54; // "TKLR"
+const RECORD_MAGIC_BYTES = Buffer.from('TKLR', 'latin1');
 const VERSION = 1;
 const PAGE_BYTES = 4096;
 const RECORD_ALIGN_BYTES = 8;
@@ -38,6 +39,8 @@ export interface RecordFacts {
   /** Inodes of the tree, and bytes of all extents, once this record is applied. */
   readonly inodes: number;
   readonly contentBytes: number;
+  /** Records up to here were durable when it was appended: the proof, should one of them be gone. */
+  readonly syncedSeq: Seq;
 }
 
 /** A record as read. */
@@ -139,7 +142,8 @@ export const writeRecord = (
   writeU64(scratch, facts.inodes, 32);
   writeU64(scratch, facts.contentBytes, 40);
   scratch.writeUInt32LE(shape.dataOffset, 48);
-  scratch.fill(0, 52, RECORD_HEADER_BYTES);
+  writeU64(scratch, facts.syncedSeq, 52);
+  scratch.fill(0, 60, RECORD_HEADER_BYTES);
   const dataAt = offset + shape.dataOffset;
   const crc = native.segmentAppend(handle, offset, scratch, dataAt, data, at.crc);
   return { slot, offset: offset + shape.total, seq: facts.seq, crc };
@@ -176,9 +180,33 @@ export const readRecord = (
     timeMs: readU64(segment, start + 24),
     inodes: readU64(segment, start + 32),
     contentBytes: readU64(segment, start + 40),
+    syncedSeq: readU64(segment, start + 52),
     mutations: segment.subarray(mutationsAt, mutationsAt + mutationBytes),
     dataAddr: dataBytes > 0 ? addrOf(at.slot, start + shape.dataOffset) : -1,
     dataBytes,
   };
   return { record, next: { slot: at.slot, offset: start + shape.total, seq, crc } };
+};
+
+/**
+ * Is there a record in the segment that was appended once record `lost` was durable? Then that one,
+ * which cannot be read, was damaged, not torn. A record is believed if it continues the checksum
+ * that stands in the header before it.
+ */
+export const provesDurable = (segment: Buffer, lost: Seq): boolean => {
+  for (let at = segment.indexOf(RECORD_MAGIC_BYTES); at >= 0; ) {
+    let next = at + RECORD_ALIGN_BYTES;
+    const seq = at + RECORD_HEADER_BYTES <= segment.length ? readU64(segment, at + 16) : 0;
+    if (at % RECORD_ALIGN_BYTES === 0 && seq >= lost) {
+      const before = { slot: 0, offset: at, seq: seq - 1, crc: 0 };
+      let found = readRecord(segment, before, false);
+      while (found !== undefined) {
+        next = found.next.offset;
+        found = readRecord(segment, found.next, true);
+        if (found !== undefined && found.record.syncedSeq >= lost) return true;
+      }
+    }
+    at = segment.indexOf(RECORD_MAGIC_BYTES, next);
+  }
+  return false;
 };

@@ -22,7 +22,7 @@ import type { LogAddr, Seq } from '../base/ids.ts';
 import { log } from '../base/log.ts';
 import { native } from '../native.ts';
 import { segmentPath, slotsIn } from './place.ts';
-import { offsetOf, slotOf } from './record.ts';
+import { addrOf, offsetOf, slotOf } from './record.ts';
 
 /** Segments other than the one being written stay mapped up to this many. */
 const MAPPED_MAX = 256;
@@ -44,7 +44,18 @@ export interface Segment {
   /** Last record that stands in it or points into or away from it: until that is applied for good, the bytes may be needed. */
   lastSeq: Seq;
   map: { handle: number; view: Buffer | undefined } | undefined;
+  /** Handle of an earlier mapping, whose checksums were kept. */
+  mappedBefore: number | undefined;
+  /** Checksums of what was written before this process came are being computed. */
+  verifying: Promise<number[]> | undefined;
+  /** Some of its live bytes do not match their checksum. */
+  damaged: boolean;
 }
+
+const newSegment = (slot: number, lastSeq: Seq): Segment => ({
+  ...{ slot, lastSeq, liveBytes: 0, oldestMs: 0, damaged: false },
+  ...{ map: undefined, mappedBefore: undefined, verifying: undefined },
+});
 
 interface Spare {
   readonly path: string;
@@ -98,7 +109,7 @@ export class Segments {
     }
     for (const slot of slots) {
       if (slot > lastSlot) this.#discard(segmentPath(directory, slot), true);
-      else this.#used.set(slot, { slot, liveBytes: 0, oldestMs: 0, lastSeq, map: undefined });
+      else this.#used.set(slot, newSegment(slot, lastSeq));
     }
     this.#topUpReserve();
     this.fill();
@@ -150,7 +161,7 @@ export class Segments {
     this.#takenAtMs = systemClock.monotonicMs();
     renameSync(spare.path, segmentPath(this.directory, slot));
     this.#namesChanged = true;
-    const segment: Segment = { slot, liveBytes: 0, oldestMs: 0, lastSeq: 0, map: undefined };
+    const segment = newSegment(slot, 0);
     this.#used.set(slot, segment);
     this.map(segment);
     this.fill();
@@ -160,19 +171,37 @@ export class Segments {
   /** The mapping of a segment. */
   map(segment: Segment): NonNullable<Segment['map']> {
     segment.map ??= {
-      handle: native.segmentMap(segmentPath(this.directory, segment.slot)).handle,
+      handle: native.segmentMap(segmentPath(this.directory, segment.slot), segment.mappedBefore)
+        .handle,
       view: undefined,
     };
     this.#mapped.add(segment);
     return segment.map;
   }
 
-  /** A view of staged bytes; valid until the caller returns to the event loop. */
-  bytes(addr: LogAddr, length: number): Buffer {
+  /**
+   * A view of staged bytes; valid until the caller returns to the event loop. `damaged`: they do not
+   * match their checksum; `unknown`: they were written before this process came, `verify` first.
+   */
+  bytes(addr: LogAddr, length: number): Buffer | 'damaged' | 'unknown' {
     const from = offsetOf(addr);
     const map = this.map(this.get(slotOf(addr)));
     map.view ??= native.segmentView(map.handle);
+    const found = native.segmentCheck(map.handle, from, from + length);
+    if (found > 0) return found === 1 ? 'damaged' : 'unknown';
     return map.view.subarray(from, from + length);
+  }
+
+  /** Reads all of a segment, on the pool: what of its data does not match its checksum, as addresses [from, to). */
+  async verify(slot: number): Promise<{ from: LogAddr; to: LogAddr }[]> {
+    const segment = this.get(slot);
+    segment.verifying ??= native.segmentVerify(this.map(segment).handle).finally(() => {
+      segment.verifying = undefined;
+    });
+    const ends = await segment.verifying;
+    return ends.flatMap((from, i) =>
+      i % 2 === 0 ? [{ from: addrOf(slot, from), to: addrOf(slot, ends[i + 1]!) }] : [],
+    );
   }
 
   /** Counts bytes that extents begin (or cease, `bytes` < 0) to point at because of record `seq`. */
@@ -189,7 +218,7 @@ export class Segments {
   trimMapped(keep: ReadonlySet<Segment>): void {
     for (const segment of this.#mapped) {
       if (this.#mapped.size <= MAPPED_MAX) return;
-      if (!keep.has(segment)) this.#unmap(segment);
+      if (!keep.has(segment)) this.#unmap(segment, true);
     }
   }
 
@@ -200,7 +229,7 @@ export class Segments {
 
   /** Removes a dead segment; its file may serve again unless `wipe`. */
   free(segment: Segment, wipe: boolean): void {
-    this.#unmap(segment);
+    this.#unmap(segment, false);
     this.#used.delete(segment.slot);
     this.#retryAtMs = 0;
     const path = segmentPath(this.directory, segment.slot);
@@ -252,7 +281,7 @@ export class Segments {
     await this.#filling;
     for (const spare of this.#spares) rmSync(spare.path, { force: true });
     this.#spares = [];
-    for (const segment of this.#mapped) this.#unmap(segment);
+    for (const segment of this.#used.values()) this.#unmap(segment, false);
   }
 
   #filled(path: string): void {
@@ -315,10 +344,11 @@ export class Segments {
     this.#spares.push({ path: spare, warm, stale: true });
   }
 
-  #unmap(segment: Segment): void {
+  #unmap(segment: Segment, keep: boolean): void {
     this.#mapped.delete(segment);
-    if (segment.map === undefined) return;
-    native.segmentUnmap(segment.map.handle);
+    const handle = segment.map?.handle ?? segment.mappedBefore;
+    if (handle !== undefined) native.segmentUnmap(handle, keep);
+    segment.mappedBefore = keep ? handle : undefined;
     segment.map = undefined;
   }
 }

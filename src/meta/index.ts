@@ -17,7 +17,8 @@ import {
   type Seq,
 } from '../base/ids.ts';
 import type { Log } from '../log/log.ts';
-import { addrOf } from '../log/record.ts';
+import { damagedBytes } from '../log/place.ts';
+import { addrOf, slotOf } from '../log/record.ts';
 import { IndexChange } from './change.ts';
 import { commitPack } from './commit-pack.ts';
 import { Memory } from './memory.ts';
@@ -150,8 +151,23 @@ export class MetaIndex implements Index {
     return this.memory.packs.get(pack) ?? undefined;
   }
 
-  stagedBytes(addr: LogAddr, length: number): Buffer {
-    return this.log.segments.bytes(addr, length);
+  stagedBytes(addr: LogAddr, length: number): Buffer | Promise<void> {
+    const bytes = this.log.segments.bytes(addr, length);
+    if (bytes === 'damaged') throw damagedBytes(this.log.segments.directory, addr, length, []);
+    if (bytes === 'unknown') return this.log.segments.verify(slotOf(addr)).then(() => {});
+    return bytes;
+  }
+
+  /** Reads a segment that is about to be flushed; rejects `damaged`, naming the files, if staged bytes in it do not match their checksum. */
+  async verifyStaged(slot: number): Promise<void> {
+    for (const { from, to } of await this.log.segments.verify(slot)) {
+      const shown = this.#queries
+        .inSegment(slot)
+        .filter(row => row.addr < to && row.addr + row.length > from);
+      if (shown.length === 0) continue;
+      const paths = [...new Set(shown.map(row => this.pathOf(row.ino)))];
+      throw damagedBytes(this.log.segments.directory, from, to - from, paths);
+    }
   }
 
   pathOf(ino: Ino): string {

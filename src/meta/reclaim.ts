@@ -134,7 +134,7 @@ export class Reclaimer {
     let usedBytes = 0;
     let best: Segment | undefined;
     for (const segment of log.segments.used) {
-      if (segment === log.head || segment.liveBytes === 0) continue;
+      if (segment === log.head || segment.liveBytes === 0 || segment.damaged) continue;
       usedBytes += log.segments.segmentBytes;
       if (segment.lastSeq > this.#durable) continue;
       if (best === undefined || segment.liveBytes < best.liveBytes) best = segment;
@@ -146,10 +146,11 @@ export class Reclaimer {
   /** Writes a segment's live bytes anew at the head of the log. */
   async #empty(segment: Segment): Promise<void> {
     let moved = 0;
+    await this.#host.log.segments.verify(segment.slot);
     for (const row of this.#queries.inSegment(segment.slot)) {
       for (let done = 0; done < row.length; done += MOVE_BYTES) {
         const length = Math.min(MOVE_BYTES, row.length - done);
-        if (this.#stopped || !this.#move(row, done, length)) return;
+        if (this.#stopped || !this.#move(segment, row, done, length)) return;
         moved += length;
         if (moved >= MOVE_BYTES) {
           moved = 0;
@@ -160,14 +161,20 @@ export class Reclaimer {
   }
 
   /** Moves what the file still shows of a part of a staged range; false if the disk is full. */
-  #move(row: StagedRow, from: number, length: number): boolean {
+  #move(segment: Segment, row: StagedRow, from: number, length: number): boolean {
     const { memory, log } = this.#host;
     const start = row.offset + from;
     if (memory.inodes.get(row.ino) === null) return true;
     for (const extent of memory.extents(row.ino).within(start, start + length)) {
       if (extent.addr !== row.addr + (extent.offset - row.offset)) continue;
+      const bytes = log.segments.bytes(extent.addr, extent.length);
+      if (typeof bytes === 'string') {
+        // Stays where it is: whoever reads or flushes it is told.
+        segment.damaged = true;
+        return true;
+      }
       const change = new IndexChange(this.#host);
-      change.stage(row.ino, extent.offset, log.segments.bytes(extent.addr, extent.length));
+      change.stage(row.ino, extent.offset, bytes);
       if (change.commit() < 0) return false;
     }
     return true;

@@ -163,8 +163,11 @@ export interface Index {
   seek(ino: Ino, offset: number, what: 'data' | 'hole'): number;
   frame(frame: FrameId): FramePlace | undefined;
   pack(pack: PackNo): PackRow | undefined;
-  /** Bytes of the log as a view; valid until the caller returns to the event loop. */
-  stagedBytes(addr: LogAddr, length: number): Buffer;
+  /**
+   * Bytes of the log that match their checksum, as a view; valid until the caller returns to the
+   * event loop. A promise: to be asked again then. Throws `damaged`, naming file and place on disk.
+   */
+  stagedBytes(addr: LogAddr, length: number): Buffer | Promise<void>;
   /** A path to the inode for messages (text), or its number if it has no name. */
   pathOf(ino: Ino): string;
   change(): Change;

@@ -122,6 +122,14 @@ class Writer {
     const firstSlot = this.#reader.position.slot;
     while (this.#reader.next(true) !== undefined);
     const end = this.#reader.position;
+    const damage = this.#reader.damage();
+    if (damage !== undefined)
+      throw new TuskError(
+        'damaged',
+        `record ${end.seq + 1} of the log was altered on the disk since it was made durable (${damage.path}, at byte ${damage.offset}): ` +
+          'what follows it cannot be taken over, and nothing was changed; check the disk and put the file back as it was, ' +
+          'or restore the volume from its last checkpoint',
+      );
     if (end.slot > 0) await this.#reader.sync(Math.max(firstSlot, 1));
     this.#reader.close();
     this.#reader = new LogReader(settings.logDirectory, this.#applier.appliedSeq);

@@ -4,7 +4,7 @@
  * they mean for size, times and privileges.
  */
 import { Errno } from '../base/errno.ts';
-import { TuskError } from '../base/errors.ts';
+import { messageOf, TuskError } from '../base/errors.ts';
 import type { FrameId, Ino } from '../base/ids.ts';
 import { FILE_BYTES_MAX, FUSE_IO_BYTES_MAX } from '../base/limits.ts';
 import type { Answer, Caller, Outcome } from '../fuse/filesystem.ts';
@@ -47,8 +47,12 @@ export const read = (
   for (const extent of tree.index.extents(ino, offset, end - offset)) {
     pushZeros(parts, extent.offset - at);
     at = extent.offset + extent.length;
-    if (extent.addr >= 0) parts.push(tree.index.stagedBytes(extent.addr, extent.length));
-    else {
+    if (extent.addr >= 0) {
+      const bytes = readStaged(tree, extent, ino);
+      if (!Buffer.isBuffer(bytes))
+        return bytes.then(() => read(tree, frames, caller, ino, offset, size));
+      parts.push(bytes);
+    } else {
       const part = readFrame(tree, frames, caller, extent, ino);
       if (!Buffer.isBuffer(part)) waits = true;
       parts.push(part);
@@ -69,6 +73,19 @@ const settled = (parts: (Buffer | Promise<Buffer>)[]): Promise<Buffer[]> =>
 const pushZeros = (parts: (Buffer | Promise<Buffer>)[], length: number): void => {
   for (let left = length; left > 0; left -= ZEROS.length)
     parts.push(left >= ZEROS.length ? ZEROS : ZEROS.subarray(0, left));
+};
+
+const readStaged = (tree: Tree, extent: Extent, ino: Ino): Buffer | Promise<void> => {
+  try {
+    return tree.index.stagedBytes(extent.addr, extent.length);
+  } catch (cause) {
+    const end = extent.offset + extent.length;
+    throw new TuskError(
+      'damaged',
+      `${tree.index.pathOf(ino)} cannot be read from ${extent.offset} to ${end}: ${messageOf(cause)}`,
+      { cause, details: { ino } },
+    );
+  }
 };
 
 const readFrame = (

@@ -1,4 +1,14 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -58,7 +68,8 @@ test('records come back across segments, from any of them on, with their data in
     if (i === 30) await log.sync();
   }
   for (const { addr, byte, length } of places) {
-    expect(log.segments.bytes(addr, length).equals(Buffer.alloc(length, byte))).toBe(true);
+    const bytes = length === 0 ? Buffer.alloc(0) : log.segments.bytes(addr, length);
+    expect(Buffer.alloc(length, byte).equals(bytes as Buffer)).toBe(true);
     const { path, offset } = stagedPlace(directory, addr);
     expect(readFileSync(path).subarray(offset, offset + length)[length - 1]).toBe(byte);
   }
@@ -118,4 +129,67 @@ test('a log that lost the records which the index needs is refused', async () =>
   rmSync(segmentPath(directory, 1));
   expect(() => readAll(directory)).toThrow(/begins with record/);
   expect(readdirSync(directory).every(name => name.endsWith('.seg'))).toBe(true);
+});
+
+test('a record damaged since it was durable is told from a torn tail', async () => {
+  const log = openLog();
+  for (let i = 1; i <= 4; i++) append(log, `record ${i}`, Buffer.alloc(40, i));
+  await log.sync();
+  for (let i = 5; i <= 7; i++) append(log, `record ${i}`, Buffer.alloc(40, i));
+  await log.abandon();
+  const path = segmentPath(directory, 1);
+  const whole = readFileSync(path);
+  const starts: number[] = [];
+  for (let at = whole.indexOf('TKLR'); at >= 0; at = whole.indexOf('TKLR', at + 1)) starts.push(at);
+  const damageAt = (at: number): { path: string; offset: number } | undefined => {
+    const bytes = Buffer.from(whole);
+    bytes[at]! ^= 1;
+    writeFileSync(path, bytes);
+    const reader = new LogReader(directory, 0);
+    while (reader.next(true) !== undefined);
+    const damage = reader.damage();
+    reader.close();
+    return damage;
+  };
+  const all = RECORD_HEADER_BYTES + 8 + 40;
+  for (let byte = 0; byte < all; byte++) {
+    expect(damageAt(starts[1]! + byte), `byte ${byte}`).toEqual({ path, offset: starts[1] });
+    expect(damageAt(starts[5]! + byte), `byte ${byte}`).toBeUndefined();
+  }
+});
+
+test('staged bytes altered on the disk are not shown, whoever wrote them', async () => {
+  const log = openLog();
+  const places = [70 * KiB, 100, 5000].map((length, i) => ({
+    addr: append(log, 'm', Buffer.alloc(length, i + 1)),
+    length,
+  }));
+  const flip = (addr: number): void => {
+    const { path, offset } = stagedPlace(directory, addr);
+    const bytes = readFileSync(path);
+    bytes[offset]! ^= 0x10;
+    const fd = openSync(path, 'r+');
+    writeSync(fd, bytes, offset, 1, offset);
+    closeSync(fd);
+  };
+  const shown = (of: Log): boolean[] =>
+    places.map(({ addr, length }) => Buffer.isBuffer(of.segments.bytes(addr, length)));
+  expect(shown(log)).toEqual([true, true, true]);
+  flip(places[0]!.addr + 20_000);
+  flip(places[2]!.addr);
+  expect(shown(log)).toEqual([false, true, false]);
+  expect(log.segments.bytes(places[0]!.addr, 4096)).toBeInstanceOf(Buffer);
+  const wrong = [places[0]!, places[2]!].map(({ addr, length }) => ({
+    from: addr,
+    to: addr + length,
+  }));
+  expect(await log.segments.verify(1)).toEqual(wrong);
+  await log.sync();
+  await log.abandon();
+
+  const again = openLog({ slot: 1, offset: SEGMENT, seq: 3, crc: 0 });
+  expect(again.segments.bytes(places[1]!.addr, 100)).toBe('unknown');
+  expect(await again.segments.verify(1)).toEqual(wrong);
+  expect(shown(again)).toEqual([false, true, false]);
+  await again.abandon();
 });

@@ -19,11 +19,15 @@ export const scratchPlace = () => {
   };
 };
 
-/** Opens it with small segments. */
-export const openSmall = (
+/** Opens it with small segments, whose checksums are known at once. */
+export const openSmall = async (
   place: { directory: string; logDirectory: string },
   options: { segmentBytes?: number; reserveBytes?: number } = {},
-): Promise<MetaIndex> => openIndex({ ...place, segmentBytes: MiB, reserveBytes: 0, ...options });
+): Promise<MetaIndex> => {
+  const index = await openIndex({ ...place, segmentBytes: MiB, reserveBytes: 0, ...options });
+  for (const { slot } of index.log.segments.used) await index.log.segments.verify(slot);
+  return index;
+};
 
 /** Waits until the index writer has everything. */
 export const settled = async (index: MetaIndex): Promise<void> => {
@@ -36,7 +40,8 @@ export const contentOf = (index: MetaIndex, ino: Ino, length: number): Buffer =>
   const content = Buffer.alloc(length);
   for (const extent of index.extents(ino, 0, length)) {
     if (extent.addr >= 0) {
-      index.stagedBytes(extent.addr, extent.length).copy(content, extent.offset);
+      const bytes = index.stagedBytes(extent.addr, extent.length) as Buffer;
+      bytes.copy(content, extent.offset);
     } else {
       content.fill(extent.frame, extent.offset, extent.offset + extent.length);
     }

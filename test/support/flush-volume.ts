@@ -10,6 +10,7 @@ import type { FlushFront } from '../../src/flush/types.ts';
 import { ENVELOPE_BYTES } from '../../src/format/envelope.ts';
 import { aadPrefix, packKey, volumeKeys } from '../../src/format/keys.ts';
 import { stagedPlace } from '../../src/log/place.ts';
+import { slotOf } from '../../src/log/record.ts';
 import type { MetaIndex } from '../../src/meta/index.ts';
 import { openIndex } from '../../src/meta/open.ts';
 import type { FramePlace, PackRow } from '../../src/meta/types.ts';
@@ -78,6 +79,7 @@ export class FlushVolume {
       logDirectory: join(root, 'log'),
       reserveBytes: MiB,
     });
+    for (const { slot } of index.log.segments.used) await index.log.segments.verify(slot);
     return new FlushVolume(root, index, packBytesMax, real);
   }
 
@@ -87,7 +89,10 @@ export class FlushVolume {
     return {
       snapshot: () => index.snapshot(join(root, 'scratch', `snapshot-${++this.#snapshots}`)),
       commitPack: commit => index.commitPack(commit),
-      stagedPlace: async addr => stagedPlace(join(root, 'log'), addr),
+      stagedPlace: async addr => {
+        await index.verifyStaged(slotOf(addr));
+        return stagedPlace(join(root, 'log'), addr);
+      },
       readFrame: async frame => {
         const place = index.frame(frame)!;
         const pack = index.pack(place.pack)!;
@@ -126,7 +131,7 @@ export class FlushVolume {
     const out = Buffer.alloc(this.index.inode(ino)!.size);
     for (const extent of this.index.extents(ino, 0, out.length)) {
       if (extent.addr >= 0) {
-        this.index.stagedBytes(extent.addr, extent.length).copy(out, extent.offset);
+        (this.index.stagedBytes(extent.addr, extent.length) as Buffer).copy(out, extent.offset);
         continue;
       }
       const place = this.index.frame(extent.frame)!;

@@ -8,3 +8,4 @@ mod log;
 mod pool;
 mod seal;
 mod service;
+mod sums;

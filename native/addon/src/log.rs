@@ -13,13 +13,15 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, fdatasync, seek};
 use rustix::io::{Errno, IoSlice, pwritev};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+
+use crate::sums::{Found, Sums};
 
 /// Zeros are written, and bytes copied, in steps of this size.
 const STEP: usize = 256 * 1024;
@@ -29,6 +31,7 @@ struct Mapped {
     file: Arc<File>,
     at: usize,
     bytes: usize,
+    sums: Arc<Mutex<Sums>>,
     /// A buffer of JavaScript shows the range: it is given back when that is collected.
     viewed: bool,
 }
@@ -38,10 +41,18 @@ fn mapped() -> &'static Mutex<HashMap<u32, Mapped>> {
     MAPPED.get_or_init(Default::default)
 }
 
-fn lock() -> std::sync::MutexGuard<'static, HashMap<u32, Mapped>> {
-    mapped()
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+fn lock() -> MutexGuard<'static, HashMap<u32, Mapped>> {
+    locked(mapped())
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Checksums of segments that are not mapped at the moment, by the handle of their last mapping.
+fn kept() -> MutexGuard<'static, HashMap<u32, Arc<Mutex<Sums>>>> {
+    static KEPT: OnceLock<Mutex<HashMap<u32, Arc<Mutex<Sums>>>>> = OnceLock::new();
+    locked(KEPT.get_or_init(Default::default))
 }
 
 /// A Node.js style message: it starts with the name of the errno, so that callers can tell a full disk.
@@ -163,9 +174,10 @@ fn open_whole(path: &str) -> Result<(File, usize)> {
     Ok((file, bytes))
 }
 
-/// Maps a segment shared and writable, once every block of it is allocated.
+/// Maps a segment shared and writable, once every block of it is allocated; `before` is the handle
+/// of a mapping of the same file that was undone, but whose checksums were kept.
 #[napi]
-pub fn segment_map(path: String) -> Result<SegmentMapping> {
+pub fn segment_map(path: String, before: Option<u32>) -> Result<SegmentMapping> {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let (file, bytes) = open_whole(&path)?;
     // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
@@ -186,6 +198,9 @@ pub fn segment_map(path: String) -> Result<SegmentMapping> {
         file: Arc::new(file),
         at: at as usize,
         bytes,
+        sums: before
+            .and_then(|before| kept().remove(&before))
+            .unwrap_or_default(),
         viewed: false,
     };
     lock().insert(handle, segment);
@@ -252,6 +267,7 @@ pub fn segment_remap(handle: u32, path: String) -> Result<bool> {
     .map_err(|errno| failed("mapping", &path, errno))?;
     if let Some(segment) = lock().get_mut(&handle) {
         segment.file = Arc::new(file);
+        segment.sums = Arc::default();
     }
     Ok(true)
 }
@@ -277,10 +293,11 @@ pub fn segment_append(
     data: &[u8],
     seed: u32,
 ) -> Result<u32> {
-    let (file, start, bytes) = {
+    let (file, start, bytes, sums) = {
         let segments = lock();
         let segment = segments.get(&handle).ok_or_else(not_mapped)?;
-        (Arc::clone(&segment.file), segment.at, segment.bytes)
+        let (file, sums) = (Arc::clone(&segment.file), Arc::clone(&segment.sums));
+        (file, segment.at, segment.bytes, sums)
     };
     let (at, data_at) = (at as usize, data_at as usize);
     let head = head.as_mut();
@@ -295,13 +312,17 @@ pub fn segment_append(
     let target = unsafe { std::slice::from_raw_parts_mut(start as *mut u8, bytes) };
     let mut crc = crc32c::crc32c_append(seed, &head[8..]);
     let follows = data_at == head_end && data.len() <= STEP;
-    if follows {
-        crc = crc32c::crc32c_append(crc, data);
-    } else {
-        for (i, part) in data.chunks(STEP).enumerate() {
-            crc = crc32c::crc32c_append(crc, part);
-            put(&file, target, data_at + i * STEP, &[part]);
-        }
+    if at == 0 {
+        locked(&sums).start();
+    } else if !data.is_empty() {
+        let mut written = 0;
+        crc = locked(&sums).add(data_at, data, crc, |done, piece| {
+            let end = done + piece.len();
+            if !follows && (end - written >= STEP || end == data.len()) {
+                put(&file, target, data_at + written, &[&data[written..end]]);
+                written = end;
+            }
+        });
     }
     head[4..8].copy_from_slice(&crc.to_le_bytes());
     let parts: [&[u8]; 2] = [head, if follows { data } else { &[] }];
@@ -324,11 +345,17 @@ fn put(file: &File, target: &mut [u8], at: usize, parts: &[&[u8]]) {
 }
 
 /// Closes the file and gives the range back, or puts zero pages in its place while a view shows it.
+/// With `keep`, the checksums stay for the next mapping of the file; to be called again without it
+/// if there will be none.
 #[napi]
-pub fn segment_unmap(handle: u32) -> Result<()> {
+pub fn segment_unmap(handle: u32, keep: Option<bool>) -> Result<()> {
     let Some(segment) = lock().remove(&handle) else {
+        kept().remove(&handle);
         return Ok(());
     };
+    if keep == Some(true) {
+        kept().insert(handle, segment.sums);
+    }
     let at = segment.at as *mut c_void;
     // SAFETY: the range belongs to this mapping alone, or, if there is a view, until that is
     // collected; MAP_FIXED swaps its pages.
@@ -341,6 +368,55 @@ pub fn segment_unmap(handle: u32) -> Result<()> {
         }
     }
     .map_err(|errno| failed("unmapping", "a segment", errno))
+}
+
+/// Do the bytes [from, to) of records' data match their checksums? 0: yes; 1: no, or they are
+/// no record's; 2: they were written before this process came: `segmentVerify` finds out.
+#[napi]
+pub fn segment_check(handle: u32, from: u32, to: u32) -> Result<u8> {
+    let (start, bytes, sums) = {
+        let segments = lock();
+        let segment = segments.get(&handle).ok_or_else(not_mapped)?;
+        (segment.at, segment.bytes, Arc::clone(&segment.sums))
+    };
+    // SAFETY: the range is mapped until its one owner, the caller, unmaps it.
+    let segment = unsafe { std::slice::from_raw_parts(start as *const u8, bytes) };
+    Ok(
+        match locked(&sums).check(segment, from as usize, to as usize) {
+            Found::Sound => 0,
+            Found::Damaged => 1,
+            Found::Unknown => 2,
+        },
+    )
+}
+
+/// Reads a whole segment, on the pool; afterwards `segmentCheck` knows all of it. Resolves with the
+/// ranges of data that do not match, as [from, to, from, to …].
+#[napi]
+pub fn segment_verify<'env>(env: &'env Env, handle: u32) -> Result<Object<'env>> {
+    let (file, bytes, sums) = {
+        let segments = lock();
+        let segment = segments.get(&handle).ok_or_else(not_mapped)?;
+        let (file, sums) = (Arc::clone(&segment.file), Arc::clone(&segment.sums));
+        (file, segment.bytes, sums)
+    };
+    crate::pool::promise(env, move || {
+        // What is appended from now on may not stand in the file when it is read.
+        let noted = locked(&sums).count();
+        let mut content = vec![0u8; bytes];
+        file.read_exact_at(&mut content, 0)
+            .map_err(|error| failed("reading", "a segment", errno_of(&error)))?;
+        let found = Sums::of(&content);
+        let (sums, count) = {
+            let mut sums = locked(&sums);
+            let count = sums.complete(found) + noted;
+            (sums.clone(), count)
+        };
+        let damaged = sums.damaged(&content, count).into_iter();
+        Ok(damaged
+            .flat_map(|(from, to)| [from as u32, to as u32])
+            .collect::<Vec<_>>())
+    })
 }
 
 type Sync = Box<dyn FnOnce() + Send>;

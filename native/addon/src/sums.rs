@@ -1,0 +1,278 @@
+//! Checksums of the data of log records, at hand for every read. A record's one checksum runs over
+//! header, mutations and data; kept here is its state at every 4 KiB of data, so that a small read
+//! is checked without the rest of its record. What this process wrote is noted as it is written;
+//! what stood in the file before is computed from the file, once, when something of it is read.
+
+/// Data between two states.
+const STEP: usize = 4096;
+const SEGMENT_HEADER: usize = 64;
+const RECORD_HEADER: usize = 64;
+const RECORD_MAGIC: &[u8] = b"TKLR";
+
+/// Data of one record.
+#[derive(Clone)]
+struct Data {
+    at: usize,
+    bytes: usize,
+    /// Index of its first state: the checksum of what stands before the data.
+    states: usize,
+    /// The record did not match its own checksum when it was read.
+    damaged: bool,
+}
+
+/// What is known of a range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    Sound,
+    Damaged,
+    /// It was written before this process came.
+    Unknown,
+}
+
+/// The states of a segment's records, in the order of the file.
+#[derive(Clone, Default)]
+pub struct Sums {
+    data: Vec<Data>,
+    states: Vec<u32>,
+    /// Nothing that stands in the segment is missing here.
+    whole: bool,
+}
+
+impl Sums {
+    /// The segment begins anew: nothing stands in it yet.
+    pub fn start(&mut self) {
+        *self = Self {
+            whole: true,
+            ..Self::default()
+        };
+    }
+
+    /// Notes `data` at `at`; `state` is the checksum of what its record has before it. Returns the
+    /// record's checksum. `each` gets the data piece by piece, while it is in the processor's cache.
+    pub fn add(
+        &mut self,
+        at: usize,
+        data: &[u8],
+        state: u32,
+        mut each: impl FnMut(usize, &[u8]),
+    ) -> u32 {
+        while self.data.last().is_some_and(|last| last.at >= at) {
+            let gone = self.data.pop();
+            self.states.truncate(gone.map_or(0, |gone| gone.states));
+        }
+        let states = self.states.len();
+        self.states.push(state);
+        let mut crc = state;
+        for (i, piece) in data.chunks(STEP).enumerate() {
+            crc = crc32c::crc32c_append(crc, piece);
+            self.states.push(crc);
+            each(i * STEP, piece);
+        }
+        self.data.push(Data {
+            at,
+            bytes: data.len(),
+            states,
+            damaged: false,
+        });
+        crc
+    }
+
+    /// Do the bytes [from, to) of the segment match?
+    pub fn check(&self, segment: &[u8], from: usize, to: usize) -> Found {
+        let after = self.data.partition_point(|data| data.at <= from);
+        let Some(data) = after.checked_sub(1).map(|i| &self.data[i]) else {
+            return self.missing();
+        };
+        if to > data.at + data.bytes {
+            return if from < data.at + data.bytes {
+                Found::Damaged
+            } else {
+                self.missing()
+            };
+        }
+        if data.damaged || to > segment.len() {
+            return Found::Damaged;
+        }
+        let first = (from - data.at) / STEP;
+        let last = (to - data.at).div_ceil(STEP);
+        let matches = (first..last).all(|i| {
+            let start = data.at + i * STEP;
+            let end = (start + STEP).min(data.at + data.bytes);
+            let state = self.states[data.states + i];
+            crc32c::crc32c_append(state, &segment[start..end]) == self.states[data.states + i + 1]
+        });
+        if matches {
+            Found::Sound
+        } else {
+            Found::Damaged
+        }
+    }
+
+    fn missing(&self) -> Found {
+        if self.whole {
+            Found::Damaged
+        } else {
+            Found::Unknown
+        }
+    }
+
+    /// Records noted.
+    pub fn count(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Takes over what `earlier` knows of the part before everything noted here; returns the number
+    /// of records taken over.
+    pub fn complete(&mut self, earlier: Self) -> usize {
+        if self.whole {
+            return 0;
+        }
+        let own = std::mem::take(self);
+        let end = own.data.first().map_or(usize::MAX, |data| data.at);
+        let kept = earlier.data.partition_point(|data| data.at < end);
+        let states = earlier
+            .data
+            .get(kept)
+            .map_or(earlier.states.len(), |data| data.states);
+        self.data = earlier.data;
+        self.data.truncate(kept);
+        self.states = earlier.states;
+        self.states.truncate(states);
+        self.data.extend(own.data.into_iter().map(|data| Data {
+            states: data.states + states,
+            ..data
+        }));
+        self.states.extend(own.states);
+        self.whole = true;
+        kept
+    }
+
+    /// Data of the first `count` records that does not match in `segment`: [from, to).
+    pub fn damaged(&self, segment: &[u8], count: usize) -> Vec<(usize, usize)> {
+        let of = |data: &Data| (data.at, data.at + data.bytes);
+        let wrong = |(from, to): &(usize, usize)| self.check(segment, *from, *to) != Found::Sound;
+        self.data.iter().take(count).map(of).filter(wrong).collect()
+    }
+
+    /// Reads the records of a segment (LOG.md), damaged ones included: a record tells where the next
+    /// one stands, and behind one that does not, the next one is searched.
+    pub fn of(segment: &[u8]) -> Self {
+        let mut sums = Self::default();
+        let mut before = word(segment, 4);
+        let mut number = long(segment, 24).map(|first| first.wrapping_sub(1));
+        let mut at = SEGMENT_HEADER;
+        while at + RECORD_HEADER <= segment.len() {
+            let Some(record) = Record::at(segment, at, number) else {
+                before = None;
+                at += 8;
+                continue;
+            };
+            let head = &segment[at + 8..at + RECORD_HEADER + record.mutations];
+            let data = &segment[record.data_at..record.data_at + record.data];
+            let state = crc32c::crc32c_append(before.unwrap_or(0), head);
+            let crc = sums.add(record.data_at, data, state, |_, _| {});
+            if let Some(last) = sums.data.last_mut() {
+                last.damaged = before.is_none() || crc != record.crc;
+            }
+            before = Some(record.crc);
+            number = Some(record.number);
+            at = record.end;
+        }
+        sums.whole = true;
+        sums
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let word = bytes.get(at..at + 4)?;
+    Some(u32::from_le_bytes(word.try_into().ok()?))
+}
+
+fn long(bytes: &[u8], at: usize) -> Option<u64> {
+    let long = bytes.get(at..at + 8)?;
+    Some(u64::from_le_bytes(long.try_into().ok()?))
+}
+
+struct Record {
+    crc: u32,
+    number: u64,
+    mutations: usize,
+    data: usize,
+    data_at: usize,
+    end: usize,
+}
+
+impl Record {
+    /// What may be a record at `at`, behind record `before`.
+    fn at(segment: &[u8], at: usize, before: Option<u64>) -> Option<Self> {
+        if segment.get(at..at + 4)? != RECORD_MAGIC {
+            return None;
+        }
+        let number = long(segment, at + 16)?;
+        let mutations = word(segment, at + 8)? as usize;
+        let data = word(segment, at + 12)? as usize;
+        let data_at = at + word(segment, at + 48)? as usize;
+        let end = (data_at + data).next_multiple_of(8);
+        let fits = data_at >= at + RECORD_HEADER + mutations && end <= segment.len();
+        (fits && before.is_none_or(|before| number > before)).then_some(Self {
+            crc: word(segment, at + 4)?,
+            number,
+            mutations,
+            data,
+            data_at,
+            end,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Found, STEP, Sums};
+
+    #[test]
+    fn a_range_is_checked_without_the_rest_of_its_record() {
+        let mut segment = vec![7u8; 64 * 1024];
+        let mut sums = Sums::default();
+        sums.start();
+        let (small, large) = (100..900, 8192..8192 + 5 * STEP + 10);
+        sums.add(small.start, &segment[small.clone()], 1, |_, _| {});
+        sums.add(large.start, &segment[large.clone()], 2, |_, _| {});
+        for range in [&small, &large] {
+            assert_eq!(sums.check(&segment, range.start, range.end), Found::Sound);
+            assert_eq!(sums.check(&segment, range.end - 3, range.end), Found::Sound);
+            assert_eq!(
+                sums.check(&segment, range.end - 3, range.end + 1),
+                Found::Damaged
+            );
+        }
+        segment[8192 + 2 * STEP] ^= 1;
+        let at = large.start;
+        assert_eq!(
+            sums.check(&segment, at + 2 * STEP + 5, at + 2 * STEP + 6),
+            Found::Damaged
+        );
+        assert_eq!(sums.check(&segment, at, at + 2 * STEP), Found::Sound);
+        assert_eq!(sums.check(&segment, at + 3 * STEP, large.end), Found::Sound);
+        assert_eq!(
+            sums.damaged(&segment, sums.count()),
+            vec![(large.start, large.end)]
+        );
+        assert_eq!(sums.check(&segment, 10, 20), Found::Damaged);
+    }
+
+    #[test]
+    fn what_was_there_before_is_unknown_until_it_is_completed() {
+        let segment = vec![3u8; 4096];
+        let mut sums = Sums::default();
+        sums.add(2000, &segment[2000..2100], 5, |_, _| {});
+        assert_eq!(sums.check(&segment, 100, 110), Found::Unknown);
+        let mut earlier = Sums::default();
+        earlier.start();
+        earlier.add(100, &segment[100..200], 9, |_, _| {});
+        earlier.add(2000, &segment[2000..2001], 9, |_, _| {});
+        assert_eq!(sums.complete(earlier), 1);
+        assert_eq!(sums.check(&segment, 100, 200), Found::Sound);
+        assert_eq!(sums.check(&segment, 2000, 2100), Found::Sound);
+        assert_eq!(sums.check(&segment, 300, 310), Found::Damaged);
+    }
+}
