@@ -94,5 +94,5 @@ test(
     // Else the disk forgot nothing, and nothing was shown.
     expect(Math.min(total.lost, total.bytes, total.names)).toBeGreaterThan(0);
   },
-  10_000 * cuts + 60_000,
+  30_000 * cuts + 60_000,
 );
