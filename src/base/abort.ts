@@ -2,6 +2,7 @@
  * Deadlines and cancellation. A wait ends by its own deadline, by its caller's signal, or by its
  * result; listeners and timers are gone afterwards, so a long-lived signal gathers nothing.
  */
+import { after } from './clock.ts';
 import { TuskError } from './errors.ts';
 
 /** A signal that follows another one and also fires after `ms`; `done` must be called. */
@@ -11,24 +12,21 @@ export interface Deadline {
   done(): void;
 }
 
-/** Links a new signal to `parent` and a deadline of `ms` (none when undefined). */
+/** Links a new signal to `parent` and a deadline of `ms`, sleep of the machine counted (none when undefined). */
 export const deadline = (parent: AbortSignal | undefined, ms: number | undefined): Deadline => {
   const controller = new AbortController();
   const follow = () => controller.abort(parent!.reason);
   if (parent?.aborted) follow();
   else parent?.addEventListener('abort', follow, { once: true });
-  const timer =
+  const stop =
     ms === undefined
       ? undefined
-      : setTimeout(
-          () => controller.abort(new TuskError('timeout', `no answer within ${ms} ms`)),
-          ms,
-        );
+      : after(ms, () => controller.abort(new TuskError('timeout', `no answer within ${ms} ms`)));
   return {
     signal: controller.signal,
     controller,
     done: () => {
-      clearTimeout(timer);
+      stop?.();
       parent?.removeEventListener('abort', follow);
     },
   };

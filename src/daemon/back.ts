@@ -5,6 +5,7 @@
  */
 import { open } from 'node:fs/promises';
 import { parentPort, workerData } from 'node:worker_threads';
+import { within } from '../base/abort.ts';
 import { systemClock } from '../base/clock.ts';
 import { messageOf, TuskError } from '../base/errors.ts';
 import { PACK_BYTES_MAX } from '../base/limits.ts';
@@ -53,16 +54,17 @@ limit(config.limits);
 const fetchSlivers = async (request: SliverRequest, signal: AbortSignal): Promise<null> => {
   const { primaryBytes } = native.blobShape(request.size, request.nShards);
   const file = await open(request.cachePath, 'r+');
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(request.timeoutMs)]);
   try {
-    await network.readPrimaries(request, request.slivers, {
-      verify: request.verify,
-      signal: limit,
-      onSliver: async (index, data) => {
-        const at = index * primaryBytes;
-        await file.write(data, 0, Math.min(data.length, request.size - at), at);
-      },
-    });
+    await within(signal, request.timeoutMs, limit =>
+      network.readPrimaries(request, request.slivers, {
+        verify: request.verify,
+        signal: limit,
+        onSliver: async (index, data) => {
+          const at = index * primaryBytes;
+          await file.write(data, 0, Math.min(data.length, request.size - at), at);
+        },
+      }),
+    );
     return null;
   } finally {
     await file.close();

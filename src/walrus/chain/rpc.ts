@@ -6,6 +6,7 @@
 import { type GrpcTypes, RpcError, SuiGrpcClient } from '@mysten/sui/grpc';
 import { Agent, fetch as undiciFetch } from 'undici';
 import { within } from '../../base/abort.ts';
+import { bootTime } from '../../base/clock.ts';
 import { messageOf, TuskError } from '../../base/errors.ts';
 import type { SuiId } from '../../base/ids.ts';
 import { log } from '../../base/log.ts';
@@ -47,11 +48,15 @@ const toTuskError = (what: string, url: string, error: unknown): unknown => {
   return new TuskError(code, text, { cause: error, details: { grpc, what } });
 };
 
+const newAgent = (): Agent => new Agent({ connections: 16, keepAliveTimeout: 10_000 });
+
 /** A shared connection to one network's fullnodes. */
 export class SuiRpc {
   readonly #urls: readonly string[];
   readonly #clients: readonly SuiGrpcClient[];
-  readonly #agent = new Agent({ connections: 16, keepAliveTimeout: 10_000 });
+  #agent = newAgent();
+  /** The sleep of the machine that the agent's connections have outlived. */
+  #sleptMs = bootTime.sleptMs;
   readonly #parts: Parts;
   /** When each address last failed; those that never did come first. */
   readonly #failedMs: number[];
@@ -62,7 +67,7 @@ export class SuiRpc {
     this.#failedMs = urls.map(() => Number.NEGATIVE_INFINITY);
     // What wraps its errors drops their cause, where fetch keeps the reason.
     const agentFetch = ((url: string, init: object) =>
-      undiciFetch(url, { ...init, dispatcher: this.#agent }).catch((error: unknown) => {
+      undiciFetch(url, { ...init, dispatcher: this.#dispatcher() }).catch((error: unknown) => {
         throw new Error(messageOf(error), { cause: error });
       })) as unknown as typeof fetch;
     this.#clients = urls.map(
@@ -75,6 +80,17 @@ export class SuiRpc {
     const since = this.#parts.clock.monotonicMs() - AVOID_MS;
     const usable = this.#failedMs.findIndex(failed => failed < since);
     return usable >= 0 ? usable : this.#failedMs.indexOf(Math.min(...this.#failedMs));
+  }
+
+  /** Connections; new ones after the machine slept, since the old ones are dead. */
+  #dispatcher(): Agent {
+    bootTime.nowMs();
+    if (bootTime.sleptMs !== this.#sleptMs) {
+      this.#sleptMs = bootTime.sleptMs;
+      void this.#agent.destroy();
+      this.#agent = newAgent();
+    }
+    return this.#agent;
   }
 
   /** One call; `again` says that a failure on the way may be tried again, on the next address. */

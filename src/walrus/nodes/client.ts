@@ -13,7 +13,7 @@ import { badAnswer, isSilence, type NodeHttp, type NodeRequest } from './http.ts
 import { sliverPath } from './places.ts';
 
 const QUICK_MS = 10_000;
-const SLIVER_MS = 30_000;
+const SLIVER_MS = 20_000;
 const CONFIRM_WAIT_MS = 5_000;
 /** Metadata grows with the shards: 66 bytes each, and a few. */
 const METADATA_BYTES_MAX = 66 * 65_536 + 1_024;

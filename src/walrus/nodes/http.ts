@@ -4,6 +4,7 @@
  */
 import { type Dispatcher, Pool } from 'undici';
 import { abortError, throwIfAborted } from '../../base/abort.ts';
+import { after, type BootTime, bootTime } from '../../base/clock.ts';
 import { messageOf, systemCode, TuskError } from '../../base/errors.ts';
 import type { StorageNode } from '../network.ts';
 import { type Answer, Exchange } from './exchange.ts';
@@ -100,12 +101,28 @@ export const isSilence = (error: unknown): boolean =>
 export class NodeHttp {
   readonly #scheme: 'http' | 'https';
   readonly #pools = new Map<string, Pool>();
+  readonly #time: BootTime;
+  /** The sleep of the machine that the pools have outlived. */
+  #sleptMs: number;
 
-  constructor(scheme: 'http' | 'https') {
+  constructor(scheme: 'http' | 'https', time = bootTime) {
     this.#scheme = scheme;
+    this.#time = time;
+    this.#sleptMs = time.sleptMs;
+  }
+
+  /** Connections from before a sleep are dead, though nobody said so: what waits on them is tried again on new ones. */
+  #wake(): void {
+    this.#time.nowMs();
+    if (this.#time.sleptMs === this.#sleptMs) return;
+    this.#sleptMs = this.#time.sleptMs;
+    const asleep = new TuskError('network', 'the connection is from before the machine slept');
+    for (const pool of this.#pools.values()) void pool.destroy(asleep);
+    this.#pools.clear();
   }
 
   #pool(node: StorageNode): Pool {
+    this.#wake();
     const key = `${node.address} ${node.networkPublicKey.toString('hex')}`;
     let pool = this.#pools.get(key);
     if (pool === undefined) {
@@ -140,7 +157,7 @@ export class NodeHttp {
     );
     const follow = () => exchange.abort(abortError(signal));
     signal.addEventListener('abort', follow, { once: true });
-    const timer = setTimeout(() => exchange.abort(late(node, request)), timeoutMs);
+    const stop = after(timeoutMs, () => exchange.abort(late(node, request)), this.#time);
     try {
       this.#pool(node).dispatch(optionsOf(request), exchange);
       const answer = await exchange.answer;
@@ -149,7 +166,7 @@ export class NodeHttp {
     } catch (error) {
       throw unreachable(node, error);
     } finally {
-      clearTimeout(timer);
+      stop();
       signal.removeEventListener('abort', follow);
     }
   }
