@@ -321,8 +321,16 @@ export interface ServiceFace {
   notifyService(address: string, text: string): void;
 }
 
+// ---------------------------------------------------------------------------------- threads
+
+/** What threads do about each other. */
+export interface ThreadFace {
+  /** Makes the calling thread one of the background, as the pool's are: nice 10, and whoever wakes up takes its processor at once (Linux 6.12). */
+  enterBackground(): void;
+}
+
 /** All that the addon offers. */
-export type Native = CodecFace & SealFace & LogFace & FuseFace & ServiceFace;
+export type Native = ThreadFace & CodecFace & SealFace & LogFace & FuseFace & ServiceFace;
 
 const require = createRequire(import.meta.url);
 

@@ -16,6 +16,7 @@ import type { SliverRequest } from '../content/types.ts';
 import { Flusher } from '../flush/flusher.ts';
 import type { FlushFront } from '../flush/types.ts';
 import { volumeKeys } from '../format/keys.ts';
+import { enterBackground } from '../log/background.ts';
 import { stagedPlace } from '../log/place.ts';
 import { slotOf } from '../log/record.ts';
 import { native } from '../native.ts';
@@ -32,6 +33,7 @@ const TAIL_MS = 10 * 60_000;
 const { config, envelope } = workerData as BackSettings;
 const paths = volumePaths(config.volume.stateDirectory);
 logToFile(paths.daemonLog);
+enterBackground();
 
 const network = new RealNetwork(
   { name: config.networkName, ...config.network },

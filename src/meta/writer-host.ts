@@ -6,8 +6,11 @@ import { workerUrl } from '../base/worker.ts';
 import type { LogPosition } from '../log/record.ts';
 import type { FromWriter, ToWriter, WriterSettings } from './messages.ts';
 
-/** How long synced records wait for company: a transaction costs far more than a record. */
-const APPLY_AFTER_MS = 20;
+/**
+ * How long synced records wait for company: a transaction costs far more than a record, and a
+ * program that syncs every few writes would pay for hundreds of them a second.
+ */
+const APPLY_AFTER_MS = 200;
 
 /** What the front does about the writer's progress. */
 export interface WriterEvents {

@@ -10,6 +10,7 @@ import { messageOf, systemCode, TuskError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoints.ts';
 import { ROOT_INO, type Seq } from '../base/ids.ts';
 import { log } from '../base/log.ts';
+import { enterBackground } from '../log/background.ts';
 import { BALLAST_BYTES, Ballast } from '../log/ballast.ts';
 import { slotsIn } from '../log/place.ts';
 import { LogReader } from '../log/reader.ts';
@@ -266,6 +267,7 @@ const checkpointed = (db: Db, mode: 'PASSIVE' | 'RESTART'): boolean => {
 
 const main = async (): Promise<void> => {
   try {
+    enterBackground();
     const writer = new Writer();
     await writer.replay();
     port.on('message', (message: ToWriter) => writer.handle(message));

@@ -9,29 +9,18 @@ import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { messageOf } from '../../src/base/errors.ts';
+import { buildClient, ROOT, ROW_TIMEOUT_MS, type Run, rateOf } from './client.ts';
 import { gocryptfs, type Peer, passthrough, plain, rclone, tuskfs } from './peers.ts';
 import { chosen, type RowPlan } from './plan.ts';
 import { type BenchRow, median } from './rows.ts';
 
 const run = promisify(execFile);
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const MEBI = 2 ** 20;
 /** A real tree of some thousand files, which every checkout has. */
 const TREE = 'node_modules/@mysten';
-/** A row that takes longer than this has failed. */
-const ROW_TIMEOUT_MS = 180_000;
-
-/** What one run of a row took. */
-interface Run {
-  readonly operations: number;
-  readonly bytes: number;
-  readonly seconds: number;
-  readonly localSeconds: number;
-}
 
 /** Figures of one row and peer, a round each. */
 interface Figures {
@@ -48,9 +37,6 @@ interface RealTree {
   /** Files of the checkout that this is; 0 if it is none. */
   readonly tracked: number;
 }
-
-const rateOf = (unit: string, { operations, bytes, seconds }: Run): number =>
-  unit === 'MB/s' ? bytes / 1e6 / seconds : operations / seconds;
 
 /** Runs the rows `rounds` times; `only` and `wanted` name rows and peers, none: all. */
 export const benchMount = async (
@@ -96,15 +82,10 @@ const realTree = async (work: string): Promise<RealTree> => {
   return { archive, entries: lines(stdout), tracked: lines(tracked.stdout) };
 };
 
-/** Builds the program that makes the calls; its path. */
-const buildClient = async (): Promise<string> => {
-  const cwd = join(ROOT, 'native');
-  await run('cargo', ['build', '--release', '--locked', '--quiet', '-p', 'tuskfs-bench'], { cwd });
-  return join(process.env.CARGO_TARGET_DIR ?? join(cwd, 'target'), 'release', 'tuskfs-bench');
-};
+type Client = Awaited<ReturnType<typeof buildClient>>;
 
 class MountBench {
-  readonly #client: string;
+  readonly #client: Client;
   readonly #tree: RealTree;
   readonly #peers: Peer[];
   readonly #plan: readonly RowPlan[];
@@ -113,7 +94,7 @@ class MountBench {
   readonly #figures = new Map<RowPlan, Map<string, Figures>>();
 
   constructor(
-    client: string,
+    client: Client,
     tree: RealTree,
     peers: readonly Peer[],
     plan: readonly RowPlan[],
@@ -193,12 +174,11 @@ class MountBench {
   }
 
   /** A row of `native/bench`. */
-  async #calls(peer: Peer, row: string, directory: string, count: number): Promise<Run> {
-    const args = [row, directory, String(count)];
-    if (peer.mount !== undefined) args.push('--mount', peer.mount);
-    if (peer.backing !== undefined) args.push('--backing', peer.backing);
-    const { stdout } = await run(this.#client, args, { timeout: ROW_TIMEOUT_MS });
-    return JSON.parse(stdout) as Run;
+  #calls(peer: Peer, row: string, directory: string, count: number): Promise<Run> {
+    const options: string[] = [];
+    if (peer.mount !== undefined) options.push('--mount', peer.mount);
+    if (peer.backing !== undefined) options.push('--backing', peer.backing);
+    return this.#client(row, directory, count, options);
   }
 
   /** A program of the system at work on the real tree, or on a clone of this checkout. */
@@ -219,6 +199,6 @@ class MountBench {
     await run(command, args, { timeout: ROW_TIMEOUT_MS });
     const seconds = (performance.now() - start) / 1000;
     const { localSeconds } = await this.#calls(peer, 'local', directory, 0);
-    return { operations, bytes: 0, seconds, localSeconds };
+    return { operations, bytes: 0, seconds, p99Seconds: 0, localSeconds };
   }
 }

@@ -22,7 +22,8 @@ export const median = (values: readonly number[]): number => {
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 };
 
-const figure = (value: number): string =>
+/** A figure for people. */
+export const figure = (value: number): string =>
   value >= 100 ? Math.round(value).toLocaleString('en') : value.toPrecision(3);
 
 const perCall = (requests: Readonly<Record<string, number>>): string =>

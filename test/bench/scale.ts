@@ -5,13 +5,14 @@
  * nobody asks for anything. Nothing here has a peer: the first creates are the last ones' measure.
  */
 import { execFile } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Served, tuskfs } from './peers.ts';
 import type { BenchRow } from './rows.ts';
+import { cpuSeconds, memoryMb, sleepsOf } from './usage.ts';
 
 const run = promisify(execFile);
 const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms));
@@ -52,11 +53,10 @@ export const benchScale = async (
     add('memory-after', 'MB', memoryMb(served.pid));
     progress('watching it rest\n');
     await sleep(REST_MS);
-    const before = activity(served.pid);
+    const [sleeps, cpu] = [sleepsOf(served.pid), cpuSeconds(served.pid)];
     await sleep(WATCH_MS);
-    const after = activity(served.pid);
-    add('idle-wakeups', '1/s', ((after.switches - before.switches) * 1000) / WATCH_MS);
-    add('idle-cpu', '%', ((after.cpuMs - before.cpuMs) * 100) / WATCH_MS);
+    add('idle-wakeups', '1/s', ((sleepsOf(served.pid) - sleeps) * 1000) / WATCH_MS);
+    add('idle-cpu', '%', ((cpuSeconds(served.pid) - cpu) * 100_000) / WATCH_MS);
     return rows;
   } finally {
     await served.stop();
@@ -109,21 +109,4 @@ const listed = (directory: string): number => {
   const names = readdirSync(directory);
   if (names.length !== WIDE_FILES) throw new Error(`${names.length} names listed`);
   return (performance.now() - start) / 1000;
-};
-
-const statusOf = (path: string, key: string): number =>
-  Number(new RegExp(`^${key}:\\s+(\\d+)`, 'm').exec(readFileSync(path, 'latin1'))?.[1]);
-
-/** What a process holds of memory, mapped files included. */
-const memoryMb = (pid: number): number => (statusOf(`/proc/${pid}/status`, 'VmRSS') * 1024) / 1e6;
-
-/** Times that any thread of a process went to sleep, and the processor's time it took. */
-const activity = (pid: number): { switches: number; cpuMs: number } => {
-  let [switches, cpuMs] = [0, 0];
-  for (const task of readdirSync(`/proc/${pid}/task`)) {
-    const path = `/proc/${pid}/task/${task}`;
-    switches += statusOf(`${path}/status`, 'voluntary_ctxt_switches');
-    cpuMs += Number(readFileSync(`${path}/schedstat`, 'latin1').split(' ')[0]) / 1e6;
-  }
-  return { switches, cpuMs };
 };

@@ -1,25 +1,59 @@
-//! The one pool for work that takes more than microseconds: few threads, of lower priority than
-//! the thread that answers the kernel.
+//! Work behind the scenes: the one pool for what takes more than microseconds, and what threads do
+//! so that they are never in the way of the thread that answers the kernel, nor of programs.
 
 use std::sync::OnceLock;
 
 use napi::bindgen_prelude::*;
+use napi_derive::napi;
+use rustix::process::getpriority_process;
 
-/// The pool: one thread a core, niced so that the event loop wins every contest.
+/// The pool: one thread a core, all of them in the background.
 pub fn pool() -> &'static rayon::ThreadPool {
     static POOL: OnceLock<rayon::ThreadPool> = OnceLock::new();
     POOL.get_or_init(|| {
         rayon::ThreadPoolBuilder::new()
             .thread_name(|i| format!("tuskfs-pool-{i}"))
-            .start_handler(|_| lower_priority())
+            .start_handler(|_| enter_background())
             .build()
             .expect("threads can be started")
     })
 }
 
-fn lower_priority() {
-    // On Linux the nice value belongs to the thread that sets it.
-    let _ = rustix::process::nice(10);
+/// `struct sched_attr` of sched_setattr(2), its first version.
+#[repr(C)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+/// A background thread's share beside one of ordinary priority is a tenth.
+const NICE: i32 = 10;
+/// The longest time slice that Linux gives. A thread that wakes up with a shorter one (any other)
+/// need not wait for the end of it: since Linux 6.12; older ones take the nice value only.
+const SLICE_NS: u64 = 100_000_000;
+
+/// Makes the calling thread one of the background: whoever wakes up takes its processor at once.
+#[napi]
+pub fn enter_background() {
+    let attr = SchedAttr {
+        size: size_of::<SchedAttr>() as u32,
+        policy: libc::SCHED_OTHER as u32,
+        flags: 0,
+        nice: getpriority_process(None).unwrap_or(0).max(NICE),
+        priority: 0,
+        runtime: SLICE_NS,
+        deadline: 0,
+        period: 0,
+    };
+    // SAFETY: the kernel reads the structure, and no more of it than `size` says. 0: this thread.
+    // A refusal changes nothing but speed.
+    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) };
 }
 
 /// Runs `work` on the pool and returns the promise of its result.

@@ -25,6 +25,8 @@ pub struct Work {
     pub operations: u64,
     pub bytes: u64,
     pub took: Duration,
+    /// The 99th percentile of a call, where calls are timed one by one.
+    pub p99: Duration,
 }
 
 /// Times `work`, which returns the bytes that it moved.
@@ -35,6 +37,7 @@ pub fn timed(operations: u64, work: impl FnOnce() -> Outcome<u64>) -> Outcome<Wo
         operations,
         bytes,
         took: start.elapsed(),
+        p99: Duration::ZERO,
     })
 }
 
@@ -154,13 +157,15 @@ fn run(arguments: &Arguments) -> Outcome<String> {
         work.operations += run.operations;
         work.bytes += run.bytes;
         work.took += run.took;
+        work.p99 = work.p99.max(run.p99);
     }
     let local = make_local(&arguments.directory, arguments.backing.as_deref())?;
     Ok(format!(
-        "{{\"operations\":{},\"bytes\":{},\"seconds\":{:.9},\"localSeconds\":{:.6}}}",
+        "{{\"operations\":{},\"bytes\":{},\"seconds\":{:.9},\"p99Seconds\":{:.9},\"localSeconds\":{:.6}}}",
         work.operations,
         work.bytes,
         work.took.as_secs_f64(),
+        work.p99.as_secs_f64(),
         local.as_secs_f64()
     ))
 }

@@ -4,6 +4,7 @@
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Instant;
 
 use rustix::fs::{
     AtFlags, CWD, Dir, Mode, OFlags, fsync, mkdirat, openat, renameat, statat, unlinkat,
@@ -61,16 +62,22 @@ pub fn create_write(directory: &Path, count: u64) -> Outcome<Work> {
     })
 }
 
-/// stat of names that exist.
+/// stat of names that exist, each call timed.
 pub fn stat(directory: &Path, count: u64) -> Outcome<Work> {
     let at = open_directory(directory, "small")?;
     let names = names("f", count);
-    timed(count, || {
+    let mut calls = Vec::with_capacity(names.len());
+    let mut work = timed(count, || {
         for name in &names {
+            let start = Instant::now();
             statat(&at, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            calls.push(start.elapsed());
         }
         Ok(0)
-    })
+    })?;
+    calls.sort_unstable();
+    work.p99 = calls[calls.len() * 99 / 100];
+    Ok(work)
 }
 
 /// stat of names that do not exist, each asked for once.

@@ -1,0 +1,27 @@
+/** What a process has used, as /proc tells it. */
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** A number of one of the `status` files of /proc. */
+const statusOf = (path: string, key: string): number =>
+  Number(new RegExp(`^${key}:\\s+(\\d+)`, 'm').exec(readFileSync(path, 'latin1'))?.[1]);
+
+const tasksOf = (pid: number): string[] =>
+  readdirSync(`/proc/${pid}/task`).map(task => `/proc/${pid}/task/${task}`);
+
+/** Memory that it holds, mapped files included, in 10⁶ bytes. */
+export const memoryMb = (pid: number): number =>
+  (statusOf(`/proc/${pid}/status`, 'VmRSS') * 1024) / 1e6;
+
+/** Processor time of its threads of now. */
+export const cpuSeconds = (pid: number): number =>
+  tasksOf(pid).reduce(
+    (sum, task) => sum + Number(readFileSync(`${task}/schedstat`, 'latin1').split(' ')[0]) / 1e9,
+    0,
+  );
+
+/** Times that its threads of now went to sleep. */
+export const sleepsOf = (pid: number): number =>
+  tasksOf(pid).reduce(
+    (sum, task) => sum + statusOf(`${task}/status`, 'voluntary_ctxt_switches'),
+    0,
+  );
