@@ -1,14 +1,14 @@
-//! BLAKE2b-256 (RFC 7693) of many messages of one length, eight at a time in the 64-bit lanes of
-//! AVX-512. Processors without it have no `Lanes`, and their callers another way.
+//! BLAKE2b-256 (RFC 7693) of many messages of one length side by side in 64-bit lanes: eight at a
+//! time with AVX-512, four with AVX2. Processors without either have no `Lanes`, and their callers
+//! another way.
 
-use std::arch::x86_64::__m512i;
+use std::arch::x86_64::{__m256i, __m512i};
 
-use pulp::x86::V4;
+use pulp::x86::{V3, V4};
 use pulp::{NullaryFnOnce, cast};
 
-use crate::merkle::Node;
+use crate::merkle::{INNER_BYTES, Node};
 
-const LANES: usize = 8;
 const BLOCK: usize = 128;
 const WORD: usize = 8;
 
@@ -40,51 +40,212 @@ const SCHEDULE: [[u8; 16]; 10] = [
     [10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0],
 ];
 
-/// Leave to use the eight lanes.
+/// Leave to use the processor's lanes.
 #[derive(Clone, Copy)]
-pub(crate) struct Lanes(V4);
+pub(crate) enum Lanes {
+    /// AVX2.
+    Four(V3),
+    /// AVX-512.
+    Eight(V4),
+}
 
 impl Lanes {
-    /// Nothing where the processor lacks AVX-512.
+    /// The most that the processor has.
     pub(crate) fn available() -> Option<Self> {
-        V4::try_new().map(Self)
+        let eight = V4::try_new().map(Self::Eight);
+        eight.or_else(|| V3::try_new().map(Self::Four))
     }
 
     /// Hashes consecutive records of `pitch` bytes (at least 1), one node each.
     pub(crate) fn hash_records(self, records: &[u8], pitch: usize) -> Vec<Node> {
         let mut nodes = vec![[0; 32]; records.len() / pitch];
-        self.0.vectorize(HashRecords {
-            simd: self.0,
-            records,
-            pitch,
-            nodes: &mut nodes,
-        });
+        let out = &mut nodes[..];
+        match self {
+            Self::Four(simd) => simd.vectorize(HashRecords {
+                simd,
+                records,
+                pitch,
+                nodes: out,
+            }),
+            Self::Eight(simd) => simd.vectorize(HashRecords {
+                simd,
+                records,
+                pitch,
+                nodes: out,
+            }),
+        }
         nodes
     }
 }
 
-struct HashRecords<'a> {
-    simd: V4,
+/// Operations on N words at once.
+trait Wide<const N: usize>: Copy {
+    type Words: Copy;
+    fn of(self, lanes: [u64; N]) -> Self::Words;
+    fn lanes(self, words: Self::Words) -> [u64; N];
+    fn add(self, a: Self::Words, b: Self::Words) -> Self::Words;
+    fn xor(self, a: Self::Words, b: Self::Words) -> Self::Words;
+    /// Rotates right by 32, 24, 16 and 63 bits.
+    fn rotate_32(self, a: Self::Words) -> Self::Words;
+    fn rotate_24(self, a: Self::Words) -> Self::Words;
+    fn rotate_16(self, a: Self::Words) -> Self::Words;
+    fn rotate_63(self, a: Self::Words) -> Self::Words;
+}
+
+impl Wide<8> for V4 {
+    type Words = __m512i;
+
+    #[inline(always)]
+    fn of(self, lanes: [u64; 8]) -> __m512i {
+        cast(lanes)
+    }
+
+    #[inline(always)]
+    fn lanes(self, words: __m512i) -> [u64; 8] {
+        cast(words)
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512i, b: __m512i) -> __m512i {
+        self.avx512f._mm512_add_epi64(a, b)
+    }
+
+    #[inline(always)]
+    fn xor(self, a: __m512i, b: __m512i) -> __m512i {
+        self.avx512f._mm512_xor_si512(a, b)
+    }
+
+    #[inline(always)]
+    fn rotate_32(self, a: __m512i) -> __m512i {
+        self.avx512f._mm512_ror_epi64::<32>(a)
+    }
+
+    #[inline(always)]
+    fn rotate_24(self, a: __m512i) -> __m512i {
+        self.avx512f._mm512_ror_epi64::<24>(a)
+    }
+
+    #[inline(always)]
+    fn rotate_16(self, a: __m512i) -> __m512i {
+        self.avx512f._mm512_ror_epi64::<16>(a)
+    }
+
+    #[inline(always)]
+    fn rotate_63(self, a: __m512i) -> __m512i {
+        self.avx512f._mm512_ror_epi64::<63>(a)
+    }
+}
+
+/// For a byte shuffle: each word rotated right by `bytes`.
+const fn rotation(bytes: u8) -> [u8; 32] {
+    let mut order = [0; 32];
+    let mut at = 0;
+    while at < order.len() {
+        let byte = at as u8 % 8;
+        order[at] = at as u8 % 16 - byte + (byte + bytes) % 8;
+        at += 1;
+    }
+    order
+}
+
+impl Wide<4> for V3 {
+    type Words = __m256i;
+
+    #[inline(always)]
+    fn of(self, lanes: [u64; 4]) -> __m256i {
+        cast(lanes)
+    }
+
+    #[inline(always)]
+    fn lanes(self, words: __m256i) -> [u64; 4] {
+        cast(words)
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256i, b: __m256i) -> __m256i {
+        self.avx2._mm256_add_epi64(a, b)
+    }
+
+    #[inline(always)]
+    fn xor(self, a: __m256i, b: __m256i) -> __m256i {
+        self.avx2._mm256_xor_si256(a, b)
+    }
+
+    #[inline(always)]
+    fn rotate_32(self, a: __m256i) -> __m256i {
+        self.avx2._mm256_shuffle_epi32::<0b10_11_00_01>(a)
+    }
+
+    #[inline(always)]
+    fn rotate_24(self, a: __m256i) -> __m256i {
+        self.avx2._mm256_shuffle_epi8(a, cast(rotation(3)))
+    }
+
+    #[inline(always)]
+    fn rotate_16(self, a: __m256i) -> __m256i {
+        self.avx2._mm256_shuffle_epi8(a, cast(rotation(2)))
+    }
+
+    #[inline(always)]
+    fn rotate_63(self, a: __m256i) -> __m256i {
+        let carry = self.avx2._mm256_srli_epi64::<63>(a);
+        self.xor(self.add(a, a), carry)
+    }
+}
+
+struct HashRecords<'a, S> {
+    simd: S,
     records: &'a [u8],
     pitch: usize,
     nodes: &'a mut [Node],
 }
 
-impl NullaryFnOnce for HashRecords<'_> {
+impl NullaryFnOnce for HashRecords<'_, V3> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
+        self.run::<4>();
+    }
+}
+
+impl NullaryFnOnce for HashRecords<'_, V4> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        self.run::<8>();
+    }
+}
+
+impl<S> HashRecords<'_, S> {
+    #[inline(always)]
+    fn run<const N: usize>(self)
+    where
+        S: Wide<N>,
+    {
+        // Inner nodes are two thirds of all: with their length constant, words of zeros cost nothing.
+        match self.pitch {
+            INNER_BYTES => self.hash_all(INNER_BYTES),
+            pitch => self.hash_all(pitch),
+        }
+    }
+
+    #[inline(always)]
+    fn hash_all<const N: usize>(self, pitch: usize)
+    where
+        S: Wide<N>,
+    {
         let last = self.nodes.len().saturating_sub(1);
-        for (group, nodes) in self.nodes.chunks_mut(LANES).enumerate() {
+        for (group, nodes) in self.nodes.chunks_mut(N).enumerate() {
             // Lanes without a record of their own repeat the last one.
             let lanes = std::array::from_fn(|lane| {
-                let at = (group * LANES + lane).min(last) * self.pitch;
-                &self.records[at..at + self.pitch]
+                let at = (group * N + lane).min(last) * pitch;
+                &self.records[at..at + pitch]
             });
-            let state = hash(self.simd, &lanes, self.pitch);
+            let state = hash(self.simd, &lanes, pitch);
             for (word, lanes) in state[..4].iter().enumerate() {
-                let lanes: [u64; LANES] = cast(*lanes);
+                let lanes = self.simd.lanes(*lanes);
                 for (node, value) in nodes.iter_mut().zip(lanes) {
                     node[word * WORD..][..WORD].copy_from_slice(&value.to_le_bytes());
                 }
@@ -93,38 +254,38 @@ impl NullaryFnOnce for HashRecords<'_> {
     }
 }
 
-#[inline(always)]
-fn splat(value: u64) -> __m512i {
-    cast([value; LANES])
-}
-
 /// The state after all of the `lanes`, each `bytes` long.
 #[inline(always)]
-fn hash(simd: V4, lanes: &[&[u8]; LANES], bytes: usize) -> [__m512i; 8] {
-    let mut state = INITIAL.map(splat);
-    state[0] = splat(INITIAL[0] ^ PARAMETERS);
+fn hash<const N: usize, S: Wide<N>>(simd: S, lanes: &[&[u8]; N], bytes: usize) -> [S::Words; 8] {
+    let mut state = INITIAL.map(|word| simd.of([word; N]));
+    state[0] = simd.of([INITIAL[0] ^ PARAMETERS; N]);
     let mut from = 0;
     while from + BLOCK < bytes {
-        let words = load(lanes, from, BLOCK);
+        let words = load(simd, lanes, from, BLOCK);
         from += BLOCK;
         compress(simd, &mut state, &words, from as u64, false);
     }
-    let words = load(lanes, from, bytes - from);
+    let words = load(simd, lanes, from, bytes - from);
     compress(simd, &mut state, &words, bytes as u64, true);
     state
 }
 
 /// A block of `bytes` from `from` of every lane, filled up with zeros, word by word.
 #[inline(always)]
-fn load(lanes: &[&[u8]; LANES], from: usize, bytes: usize) -> [__m512i; 16] {
+fn load<const N: usize, S: Wide<N>>(
+    simd: S,
+    lanes: &[&[u8]; N],
+    from: usize,
+    bytes: usize,
+) -> [S::Words; 16] {
     let held = lanes.map(|lane| lane[from..from + bytes].as_chunks::<WORD>());
     let whole = bytes / WORD;
-    let mut words = [splat(0); 16];
+    let mut words = [simd.of([0; N]); 16];
     for (at, word) in words.iter_mut().take(whole).enumerate() {
-        *word = cast(held.map(|(words, _)| u64::from_le_bytes(words[at])));
+        *word = simd.of(held.map(|(words, _)| u64::from_le_bytes(words[at])));
     }
     if whole * WORD < bytes {
-        words[whole] = cast(held.map(|(_, rest)| {
+        words[whole] = simd.of(held.map(|(_, rest)| {
             let byte = |value: u64, byte: &u8| (value << 8) | u64::from(*byte);
             rest.iter().rev().fold(0, byte)
         }));
@@ -134,34 +295,43 @@ fn load(lanes: &[&[u8]; LANES], from: usize, bytes: usize) -> [__m512i; 16] {
 
 /// Mixes a block into the state; `count` is the number of bytes hashed up to its end.
 #[inline(always)]
-fn compress(simd: V4, state: &mut [__m512i; 8], words: &[__m512i; 16], count: u64, last: bool) {
-    let xor = |a, b| simd.avx512f._mm512_xor_si512(a, b);
+fn compress<const N: usize, S: Wide<N>>(
+    simd: S,
+    state: &mut [S::Words; 8],
+    words: &[S::Words; 16],
+    count: u64,
+    last: bool,
+) {
     let mut v: [_; 16] = std::array::from_fn(|i| match i.checked_sub(8) {
         None => state[i],
-        Some(4) => splat(INITIAL[4] ^ count),
-        Some(6) if last => splat(!INITIAL[6]),
-        Some(i) => splat(INITIAL[i]),
+        Some(4) => simd.of([INITIAL[4] ^ count; N]),
+        Some(6) if last => simd.of([!INITIAL[6]; N]),
+        Some(i) => simd.of([INITIAL[i]; N]),
     });
-    round::<0>(simd, &mut v, words);
-    round::<1>(simd, &mut v, words);
-    round::<2>(simd, &mut v, words);
-    round::<3>(simd, &mut v, words);
-    round::<4>(simd, &mut v, words);
-    round::<5>(simd, &mut v, words);
-    round::<6>(simd, &mut v, words);
-    round::<7>(simd, &mut v, words);
-    round::<8>(simd, &mut v, words);
-    round::<9>(simd, &mut v, words);
-    round::<0>(simd, &mut v, words);
-    round::<1>(simd, &mut v, words);
+    round::<0, N, S>(simd, &mut v, words);
+    round::<1, N, S>(simd, &mut v, words);
+    round::<2, N, S>(simd, &mut v, words);
+    round::<3, N, S>(simd, &mut v, words);
+    round::<4, N, S>(simd, &mut v, words);
+    round::<5, N, S>(simd, &mut v, words);
+    round::<6, N, S>(simd, &mut v, words);
+    round::<7, N, S>(simd, &mut v, words);
+    round::<8, N, S>(simd, &mut v, words);
+    round::<9, N, S>(simd, &mut v, words);
+    round::<0, N, S>(simd, &mut v, words);
+    round::<1, N, S>(simd, &mut v, words);
     for (i, state) in state.iter_mut().enumerate() {
-        *state = xor(*state, xor(v[i], v[i + 8]));
+        *state = simd.xor(*state, simd.xor(v[i], v[i + 8]));
     }
 }
 
 /// One round; its number is constant, so that the order of the words is resolved when compiling.
 #[inline(always)]
-fn round<const R: usize>(simd: V4, v: &mut [__m512i; 16], words: &[__m512i; 16]) {
+fn round<const R: usize, const N: usize, S: Wide<N>>(
+    simd: S,
+    v: &mut [S::Words; 16],
+    words: &[S::Words; 16],
+) {
     let word = |i: usize| words[usize::from(SCHEDULE[R][i])];
     mix(simd, v, [0, 4, 8, 12], word(0), word(1));
     mix(simd, v, [1, 5, 9, 13], word(2), word(3));
@@ -174,14 +344,19 @@ fn round<const R: usize>(simd: V4, v: &mut [__m512i; 16], words: &[__m512i; 16])
 }
 
 #[inline(always)]
-fn mix(simd: V4, v: &mut [__m512i; 16], [a, b, c, d]: [usize; 4], x: __m512i, y: __m512i) {
-    let set = simd.avx512f;
-    v[a] = set._mm512_add_epi64(set._mm512_add_epi64(v[a], v[b]), x);
-    v[d] = set._mm512_ror_epi64::<32>(set._mm512_xor_si512(v[d], v[a]));
-    v[c] = set._mm512_add_epi64(v[c], v[d]);
-    v[b] = set._mm512_ror_epi64::<24>(set._mm512_xor_si512(v[b], v[c]));
-    v[a] = set._mm512_add_epi64(set._mm512_add_epi64(v[a], v[b]), y);
-    v[d] = set._mm512_ror_epi64::<16>(set._mm512_xor_si512(v[d], v[a]));
-    v[c] = set._mm512_add_epi64(v[c], v[d]);
-    v[b] = set._mm512_ror_epi64::<63>(set._mm512_xor_si512(v[b], v[c]));
+fn mix<const N: usize, S: Wide<N>>(
+    simd: S,
+    v: &mut [S::Words; 16],
+    [a, b, c, d]: [usize; 4],
+    x: S::Words,
+    y: S::Words,
+) {
+    v[a] = simd.add(simd.add(v[a], v[b]), x);
+    v[d] = simd.rotate_32(simd.xor(v[d], v[a]));
+    v[c] = simd.add(v[c], v[d]);
+    v[b] = simd.rotate_24(simd.xor(v[b], v[c]));
+    v[a] = simd.add(simd.add(v[a], v[b]), y);
+    v[d] = simd.rotate_16(simd.xor(v[d], v[a]));
+    v[c] = simd.add(v[c], v[d]);
+    v[b] = simd.rotate_63(simd.xor(v[b], v[c]));
 }

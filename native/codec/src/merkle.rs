@@ -2,7 +2,8 @@
 //! bytes in place of an empty subtree (the sibling of the last node of an odd level).
 //!
 //! Hashing dominates the encoding of a blob, so whole levels of many trees are hashed at once:
-//! eight to a vector where the processor has AVX-512, else as many as `blake2b_simd` makes of it.
+//! eight to a vector where the processor has AVX-512, four where it has AVX2, else as many as
+//! `blake2b_simd` makes of it.
 
 use blake2b_simd::{Params, many};
 
@@ -15,7 +16,8 @@ pub type Node = [u8; 32];
 /// What stands before the bytes of a leaf.
 pub(crate) const LEAF_PREFIX: u8 = 0;
 const INNER_PREFIX: u8 = 1;
-const INNER_BYTES: usize = 65;
+/// Length of a hashed inner node: prefix and two children.
+pub(crate) const INNER_BYTES: usize = 65;
 const EMPTY: Node = [0; 32];
 
 fn params() -> Params {
@@ -121,7 +123,7 @@ mod tests {
         }
     }
 
-    /// On a processor without AVX-512 both ways are the same.
+    /// On a processor without AVX2 both ways are the same.
     #[test]
     fn records_hash_alike_on_every_processor() {
         let bytes: Vec<u8> = (0..7000_usize).map(|i| ((i * i) >> 3) as u8).collect();
