@@ -309,6 +309,12 @@ export interface FuseFace {
   ) => FuseDevice;
   /** mount(2) as root, fusermount3 otherwise, on a thread of its own. */
   fuseMount(request: MountRequest): Promise<MountOutcome>;
+  /** Takes an advisory lock on a file, made if absent: its descriptor, or −EWOULDBLOCK if another holds it, or a negative errno. Whoever has a copy of the descriptor holds the lock. */
+  lockFile(path: string): number;
+  /** Gives a lock back, for everybody who has a copy of the descriptor. */
+  unlockFile(fd: number): void;
+  /** A listening unix socket at `path`, where nothing is left of an earlier one: its descriptor, or a negative errno. */
+  listenUnix(path: string): number;
   /** umount2(2) or fusermount3 -u, on a thread of its own. */
   fuseUnmount(mountPoint: string, lazy: boolean): Promise<MountOutcome>;
 }

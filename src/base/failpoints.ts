@@ -2,14 +2,27 @@
  * Named points where a test may make the process die (SIGKILL) or fail. Off unless
  * `TUSKFS_FAILPOINTS` names them: `name` dies at the first pass, `name:3` at the third,
  * `name=error` throws. A crash test that planned a point which never fired must fail, so the
- * point is written to `TUSKFS_FAILPOINT_FILE` before it acts.
+ * point is written to `TUSKFS_FAILPOINT_FILE` before it acts. A point that stands there has struck
+ * already: a daemon that takes over from one that died of it does not die of it again.
  */
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, readFileSync } from 'node:fs';
 
 interface Plan {
   passesLeft: number;
   act: 'kill' | 'error';
 }
+
+const file = process.env.TUSKFS_FAILPOINT_FILE;
+
+/** Points that have struck, in this process or one before. */
+const struck = (): string[] => {
+  if (file === undefined) return [];
+  try {
+    return readFileSync(file, 'utf8').split('\n');
+  } catch {
+    return [];
+  }
+};
 
 const plans = new Map<string, Plan>();
 for (const item of (process.env.TUSKFS_FAILPOINTS ?? '').split(',').filter(Boolean)) {
@@ -18,13 +31,14 @@ for (const item of (process.env.TUSKFS_FAILPOINTS ?? '').split(',').filter(Boole
   plans.set(name, { passesLeft: Number(count ?? 1), act: act === 'error' ? 'error' : 'kill' });
 }
 
+if (plans.size > 0) for (const name of struck()) plans.delete(name);
+
 /** A place where a planned fault strikes; costs one map lookup only when faults are planned. */
 export const failpoint = (name: string): void => {
   if (plans.size === 0) return;
   const plan = plans.get(name);
   if (plan === undefined || --plan.passesLeft > 0) return;
   plans.delete(name);
-  const file = process.env.TUSKFS_FAILPOINT_FILE;
   if (file !== undefined) appendFileSync(file, `${name}\n`);
   if (plan.act === 'error') throw new Error(`failpoint ${name}`);
   process.kill(process.pid, 'SIGKILL');

@@ -10,6 +10,7 @@ const COMMANDS: Record<string, () => Promise<Register>> = {
   create: async () => (await import('./create.ts')).registerCreate,
   mount: async () => (await import('./mount.ts')).registerMount,
   umount: async () => (await import('./umount.ts')).registerUmount,
+  restart: async () => (await import('./restart.ts')).registerRestart,
   sync: async () => (await import('./sync.ts')).registerSync,
   status: async () => (await import('./status.ts')).registerStatus,
   limit: async () => (await import('./limit.ts')).registerLimit,

@@ -1,12 +1,14 @@
 /** `tuskfs mount VOLUME DIR`: starts the daemon and returns when the drive is usable. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, openSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { mkdirSync, openSync, readFileSync, realpathSync } from 'node:fs';
 import { dirname, sep } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { type Command, Option } from 'commander';
 import { systemClock } from '../base/clock.ts';
 import { type ErrorCode, type ErrorKind, messageOf, TuskError } from '../base/errors.ts';
+import { compiledIn } from '../daemon/compiled.ts';
 import type { DaemonConfig, StartMessage } from '../daemon/config.ts';
+import { Keeper } from '../daemon/keeper.ts';
+import { entryOf, keeperTask } from '../daemon/keeper-task.ts';
 import type { SyncReport } from '../daemon/report.ts';
 import { openVolume } from '../volume/create.ts';
 import { volumePaths } from '../volume/paths.ts';
@@ -141,15 +143,7 @@ const configure = async (
   };
 };
 
-const daemonEntry = (): string =>
-  fileURLToPath(
-    new URL(
-      import.meta.url.endsWith('.ts') ? '../daemon/main.ts' : '../daemon/main.js',
-      import.meta.url,
-    ),
-  );
-
-/** The end of the daemon's log, when it died without a word. */
+/** The end of the daemon's log, when its keeper died without a word. */
 const lastWords = (path: string): string => {
   try {
     return readFileSync(path, 'utf8').trimEnd().split('\n').slice(-5).join('\n');
@@ -165,6 +159,7 @@ const sayFarewell = (name: string, report: SyncReport): void => {
   tellService(`STATUS=${text}`);
 };
 
+/** Resolves when the keeper says that the mount is usable. */
 const started = (child: ChildProcess, config: DaemonConfig): Promise<void> =>
   new Promise((resolve, reject) => {
     // More than one can come: of the start, and of the message to a child that did not start.
@@ -172,7 +167,7 @@ const started = (child: ChildProcess, config: DaemonConfig): Promise<void> =>
       reject(
         new TuskError(
           'mount_failed',
-          `the daemon of ${config.name} could not be started: ${cause.message}. Nothing was mounted.`,
+          `the keeper of ${config.name} could not be started: ${cause.message}. Nothing was mounted.`,
           { cause },
         ),
       ),
@@ -181,13 +176,12 @@ const started = (child: ChildProcess, config: DaemonConfig): Promise<void> =>
       reject(
         new TuskError(
           'mount_failed',
-          `the daemon of ${config.name} ended (${signal ?? code}) before the mount was usable.\n${lastWords(volumePaths(config.volume.stateDirectory).daemonLog)}`,
+          `the keeper of ${config.name} ended (${signal ?? code}) before the mount was usable.\n${lastWords(volumePaths(config.volume.stateDirectory).daemonLog)}`,
         ),
       ),
     );
     child.on('message', (message: StartMessage) => {
       if (message.type === 'mounted') resolve();
-      else if (message.type === 'stopped') sayFarewell(config.name, message.report);
       else
         reject(
           new TuskError(message.code as ErrorCode, message.message, {
@@ -198,27 +192,33 @@ const started = (child: ChildProcess, config: DaemonConfig): Promise<void> =>
     child.send(config);
   });
 
-const start = async (config: DaemonConfig): Promise<ChildProcess> => {
+/** Starts a keeper of its own, which lives on when this command ends. */
+const startInBackground = async (config: DaemonConfig): Promise<void> => {
   const { daemonLog } = volumePaths(config.volume.stateDirectory);
   mkdirSync(dirname(daemonLog), { recursive: true, mode: 0o700 });
-  const output = config.tethered ? 'inherit' : openSync(daemonLog, 'a', 0o600);
-  const child = spawn(process.execPath, [...process.execArgv, daemonEntry()], {
+  const output = openSync(daemonLog, 'a', 0o600);
+  const child = spawn(process.execPath, [...process.execArgv, entryOf('keeper-main')], {
     cwd: '/',
-    // A session of its own: what a terminal sends to its foreground comes here first, and once.
+    env: compiledIn(config.volume.stateDirectory),
     detached: true,
     serialization: 'advanced',
     stdio: ['ignore', output, output, 'ipc'],
   });
-  if (config.tethered) {
-    // The daemon stops in good order; the command waits for it. A second signal leaves the rest staged.
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-      process.on(signal, () => {
-        tellService('STOPPING=1', 'STATUS=unmounting; sending the last files');
-        child.kill('SIGTERM');
-      });
-  }
   await started(child, config);
-  return child;
+  child.disconnect();
+  child.unref();
+};
+
+/** This command is the keeper. */
+const startInForeground = async (config: DaemonConfig): Promise<Keeper<DaemonConfig>> => {
+  const keeper = await Keeper.start(keeperTask(config));
+  // The daemon stops in good order; the command waits for it. A second signal leaves the rest staged.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => {
+      tellService('STOPPING=1', 'STATUS=unmounting; sending the last files');
+      keeper.stop();
+    });
+  return keeper;
 };
 
 /** Adds the command. */
@@ -263,18 +263,13 @@ export const registerMount = (program: Command): void => {
     .description('mount a volume; returns when it is usable')
     .action(async (name: string, directory: string, options: MountOptions) => {
       const config = await configure(name, directory, options);
-      const child = await start(config);
-      if (!statSync(config.mountPoint).isDirectory())
-        throw new TuskError('mount_failed', `${config.mountPoint} is not usable`);
+      const keeper = config.tethered ? await startInForeground(config) : undefined;
+      if (keeper === undefined) await startInBackground(config);
       say(`${name} is mounted at ${config.mountPoint}`);
       tellService('READY=1', `STATUS=mounted at ${config.mountPoint}`);
-      if (!config.tethered) {
-        child.disconnect();
-        child.unref();
-        return;
-      }
-      process.exitCode = await new Promise<number>(resolve =>
-        child.once('exit', code => resolve(code ?? 1)),
-      );
+      if (keeper === undefined) return;
+      const { code, report } = await keeper.done;
+      if (report !== undefined) sayFarewell(name, report);
+      process.exit(code);
     });
 };

@@ -28,11 +28,22 @@ const limits = ({ limits: now }: StatusReport): string[] =>
 
 const coin = (value: string | null): string => (value === null ? '?' : formatCoin(BigInt(value)));
 
+/** How the mount is kept alive, where there is something to say. */
+const keeperLines = ({ keeper, restarts, lastEnd }: StatusReport): string[] => [
+  ...(restarts === 0
+    ? []
+    : [
+        `daemon: started anew ${restarts === 1 ? 'once' : `${restarts} times`}, last after ${lastEnd}`,
+      ]),
+  ...(keeper === null ? ['keeper: gone; should the daemon die, the mount dies with it'] : []),
+];
+
 const describe = (report: StatusReport, { mountPoint }: Target): string => {
   const { durability, nodes, wallet, cost } = report;
   const troubled = nodes.filter(node => node.state === 'silent' || node.state === 'liar');
   return [
     `${report.volume} on ${report.network}, ${mountPoint === undefined ? `unmounted from ${report.mountPoint}, its daemon still works` : `mounted at ${mountPoint}`} (pid ${report.pid}${report.readOnly ? ', read-only' : ''})`,
+    ...keeperLines(report),
     amount('received', durability.received),
     amount('local', durability.local),
     amount('certified', durability.certified),

@@ -1,7 +1,6 @@
 /** What a daemon is told when it starts; goes over the private channel to the child, never argv. */
 import type { Shown } from '../fuse/filesystem.ts';
 import type { NetworkSettings, VolumeSettings } from '../volume/settings.ts';
-import type { SyncReport } from './report.ts';
 
 /** Limits of upload and download as text. */
 export interface RateTexts {
@@ -34,10 +33,9 @@ export interface DaemonConfig {
   readonly stopTimeoutMs: number;
 }
 
-/** What the child says to the command that started it; `stopped` only to one that stays in the foreground. */
+/** What the keeper says to the command that started it. */
 export type StartMessage =
   | { readonly type: 'mounted' }
-  | { readonly type: 'stopped'; readonly report: SyncReport }
   | {
       readonly type: 'failed';
       readonly code: string;

@@ -4,7 +4,6 @@
  * `{ error }`. Closing the connection aborts the request. Only the owner can connect (the state
  * directory is 0700).
  */
-import { rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import {
@@ -70,12 +69,8 @@ export const isServed = (path: string): Promise<boolean> =>
     socket.on('error', () => resolve(false));
   });
 
-/** Serves the socket of a volume whose lock the caller holds; `busy` if a daemon lives there nevertheless. */
-export const serveControl = async (path: string, methods: ControlMethods): Promise<Server> => {
-  if (await isServed(path)) {
-    throw new TuskError('busy', 'this volume is mounted already; `tuskfs status` says where');
-  }
-  rmSync(path, { force: true });
+/** Serves a socket that `listenControl` made, here or in the process that handed it on. */
+export const serveControl = async (fd: number, methods: ControlMethods): Promise<Server> => {
   const server = createServer(socket => {
     const gone = new AbortController();
     socket.on('error', () => undefined);
@@ -86,17 +81,42 @@ export const serveControl = async (path: string, methods: ControlMethods): Promi
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(path, resolve);
+    server.listen({ fd }, resolve);
   });
   return server;
 };
 
-/** Sends one request to a daemon; `not_found` if none answers. */
-export const callDaemon = (
+/**
+ * Sends one request to a daemon; `not_found` if none answers. A daemon that takes over from one that
+ * died meanwhile is asked again: every method can be.
+ */
+export const callDaemon = async (
   path: string,
   method: string,
   args: Record<string, unknown> = {},
   onProgress: (value: never) => void = () => undefined,
+): Promise<never> => {
+  for (;;) {
+    try {
+      return await ask(path, method, args, onProgress);
+    } catch (error) {
+      if (!(error instanceof Unanswered) || !(await isServed(path))) throw error;
+    }
+  }
+};
+
+/** The daemon went away before it answered. */
+class Unanswered extends TuskError {
+  constructor() {
+    super('aborted', 'the daemon ended before it answered');
+  }
+}
+
+const ask = (
+  path: string,
+  method: string,
+  args: Record<string, unknown>,
+  onProgress: (value: never) => void,
 ): Promise<never> =>
   new Promise((resolve, reject) => {
     const socket = connect(path);
@@ -109,7 +129,14 @@ export const callDaemon = (
     socket.on('connect', () => socket.write(`${JSON.stringify({ method, args })}\n`));
     socket.on('error', error => {
       const down = ['ENOENT', 'ECONNREFUSED'].includes(systemCode(error) ?? '');
-      reject(down ? new TuskError('not_found', 'the volume is not mounted') : error);
+      const cut = ['ECONNRESET', 'EPIPE'].includes(systemCode(error) ?? '');
+      reject(
+        down
+          ? new TuskError('not_found', 'the volume is not mounted')
+          : cut
+            ? new Unanswered()
+            : error,
+      );
     });
     const lines = createInterface({ input: socket });
     lines.on('error', () => undefined);
@@ -122,6 +149,6 @@ export const callDaemon = (
       else onProgress(line.progress as never);
     });
     socket.on('close', () => {
-      if (!settled) reject(new TuskError('aborted', 'the daemon ended before it answered'));
+      if (!settled) reject(new Unanswered());
     });
   });

@@ -12,9 +12,9 @@ import { log } from '../base/log.ts';
 import { workerUrl } from '../base/worker.ts';
 import { Content } from '../content/content.ts';
 import { aadPrefix, packKey, volumeKeys } from '../format/keys.ts';
-import { type Mount, mountVolume } from '../fuse/mount.ts';
+import { type Mount, mountOf } from '../fuse/mount.ts';
 import { invalidateInode } from '../fuse/notify.ts';
-import { Session } from '../fuse/session.ts';
+import type { Session } from '../fuse/session.ts';
 import { openIndex } from '../meta/open.ts';
 import type { Index, IndexSnapshot, PackCommit } from '../meta/types.ts';
 import { Vfs } from '../vfs/vfs.ts';
@@ -23,9 +23,11 @@ import { type VolumePaths, volumePaths } from '../volume/paths.ts';
 import { Bridge } from './bridge.ts';
 import type { DaemonConfig } from './config.ts';
 import { FlushJob } from './flush-job.ts';
+import { HANDED, type Handover } from './handover.ts';
 import type { BackMethods, BackSettings, FrontMethods } from './methods.ts';
 import { Pipeline } from './pipeline.ts';
 import { planDisk } from './room.ts';
+import { takeUp } from './take-up.ts';
 
 const MEMORY_BYTES = 128 * 2 ** 20;
 const READ_AHEAD_BYTES = 16 * 2 ** 20;
@@ -33,6 +35,8 @@ const READ_AHEAD_BYTES = 16 * 2 ** 20;
 /** A mounted volume. */
 export interface Front {
   readonly config: DaemonConfig;
+  readonly handover: Handover;
+  readonly session: Session;
   readonly paths: VolumePaths;
   readonly index: Index;
   readonly content: Content;
@@ -42,7 +46,7 @@ export interface Front {
   readonly pipeline: Pipeline;
   /** Resolves when the mount is gone, by whoever's hand. */
   readonly ended: Promise<unknown>;
-  /** Takes everything down that is not the mount; nothing is lost. */
+  /** Takes everything down that is not the mount, which is no longer served from the middle of it on; nothing is lost. */
   close(): Promise<void>;
 }
 
@@ -108,12 +112,12 @@ const withBuffers = (commit: PackCommit): PackCommit => {
 const startBack = (settings: BackSettings): Worker =>
   new Worker(workerUrl(import.meta.url, './back'), { workerData: settings, name: 'back' });
 
-/** Mounts the volume and serves it; rejects with nothing left behind if that fails. */
-export const openFront = async (config: DaemonConfig): Promise<Front> => {
+/** Serves a volume at the mount that was handed over; rejects if that fails. */
+export const openFront = async (config: DaemonConfig, handover: Handover): Promise<Front> => {
   const paths = volumePaths(config.volume.stateDirectory);
   const undo: (() => Promise<unknown>)[] = [];
   try {
-    return await build(config, paths, undo);
+    return await build(config, handover, paths, undo);
   } catch (error) {
     for (const step of undo.reverse()) await step().catch(() => undefined);
     throw error;
@@ -122,6 +126,7 @@ export const openFront = async (config: DaemonConfig): Promise<Front> => {
 
 const build = async (
   config: DaemonConfig,
+  handover: Handover,
   paths: VolumePaths,
   undo: (() => Promise<unknown>)[],
 ): Promise<Front> => {
@@ -141,7 +146,6 @@ const build = async (
     clock: systemClock,
   });
   undo.push(() => index.close());
-  index.removeOrphans();
 
   const worker = startBack({ config, envelope: readEnvelope(config.name, config.volume) });
   undo.push(() => worker.terminate());
@@ -221,15 +225,8 @@ const build = async (
     );
     vfs.goReadOnly();
   });
-  const { mountPoint, readOnly, allowOther } = config;
-  const mount = await mountVolume({
-    source: config.name,
-    mountPoint,
-    options: { readOnly, ...(allowOther ? { allowOther } : {}) },
-  });
-  undo.push(() => mount.unmount({ lazy: true }));
-  const session = new Session(mount.device, vfs, config.shown);
-  const ended = session.run();
+  const mount = mountOf(config.name, handover.mountPoint, HANDED.device);
+  const { session, ended } = await takeUp({ mount, index, vfs, handover, shown: config.shown });
   const flushes = new FlushJob({
     index,
     flush: async () => {
@@ -246,6 +243,8 @@ const build = async (
 
   return {
     config,
+    handover,
+    session,
     paths,
     index,
     content,
@@ -258,6 +257,7 @@ const build = async (
       flushes.stop();
       await Promise.race([back.call('close', null), systemClock.sleep(5000)]);
       await worker.terminate();
+      session.stop();
       await content.close();
       await index.close();
     },

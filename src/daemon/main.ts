@@ -1,20 +1,22 @@
 /**
- * Entry of the daemon: a child that is told over a private channel what to serve, says when the
- * mount is usable or why not, and from then on lives until it is unmounted or told to stop.
+ * Entry of the daemon: a child of the keeper that is told over a private channel what to serve, says
+ * when the mount is usable or why not, and from then on lives until it is unmounted or told to stop.
  */
 import { messageOf, TuskError } from '../base/errors.ts';
 import { log, logToFile } from '../base/log.ts';
 import { volumePaths } from '../volume/paths.ts';
-import type { DaemonConfig, StartMessage } from './config.ts';
+import { keepCompiled } from './compiled.ts';
+import type { DaemonConfig } from './config.ts';
+import type { DaemonStart, FromDaemon } from './handover.ts';
 import { serve } from './serve.ts';
 
-const tell = (message: StartMessage): Promise<void> =>
+const tell = (message: FromDaemon): Promise<void> =>
   new Promise(resolve => {
     if (!process.connected) return resolve();
     process.send!(message, () => resolve());
   });
 
-const start = async (config: DaemonConfig): Promise<void> => {
+const start = async ({ config, handover }: DaemonStart<DaemonConfig>): Promise<void> => {
   const { daemonLog } = volumePaths(config.volume.stateDirectory);
   logToFile(daemonLog);
   process.on('uncaughtException', error => {
@@ -22,10 +24,14 @@ const start = async (config: DaemonConfig): Promise<void> => {
     process.exit(1);
   });
   try {
-    const { done } = await serve(config);
-    await tell({ type: 'mounted' });
-    if (!config.tethered && process.connected) process.disconnect();
-    process.exit(await done);
+    const { agreement, done, leave } = await serve(config, handover);
+    await tell({ type: 'mounted', agreement });
+    keepCompiled();
+    const last = await done;
+    await tell(last);
+    if (last.type !== 'ended') process.exit(0);
+    leave();
+    process.exit(last.code);
   } catch (error) {
     const known = error instanceof TuskError ? error : new TuskError('internal', messageOf(error));
     log('daemon').error({ error: known.message, stack: known.stack }, 'could not mount');
@@ -34,4 +40,4 @@ const start = async (config: DaemonConfig): Promise<void> => {
   }
 };
 
-process.once('message', (config: DaemonConfig) => void start(config));
+process.once('message', (message: DaemonStart<DaemonConfig>) => void start(message));

@@ -36,6 +36,11 @@ export interface StatusReport {
   network: string;
   mountPoint: string;
   pid: number;
+  /** Process that would start the daemon again; null if it is gone. */
+  keeper: number | null;
+  /** Daemons that served this mount before, and how the last of them ended. */
+  restarts: number;
+  lastEnd: string;
   readOnly: boolean;
   durability: { received: Amount; local: Amount; certified: Amount; checkpointed: Amount };
   /** Age of the oldest staged bytes in ms; 0 if none. */

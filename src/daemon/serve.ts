@@ -5,17 +5,18 @@
  */
 import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
-import type { Server } from 'node:net';
 import { raceSignal } from '../base/abort.ts';
 import { systemClock } from '../base/clock.ts';
 import { messageOf, TuskError } from '../base/errors.ts';
 import { log } from '../base/log.ts';
-import { lockVolume } from '../volume/lock.ts';
+import { type Agreement, canResend } from '../fuse/init.ts';
+import { heldLock } from '../volume/lock.ts';
 import { volumePaths } from '../volume/paths.ts';
 import type { DaemonConfig, RateTexts } from './config.ts';
 import { type ControlContext, serveControl } from './control.ts';
 import { type Front, openFront } from './front.ts';
-import type { SyncProgress, SyncReport } from './report.ts';
+import { type FromDaemon, HANDED, type Handover, RESTART } from './handover.ts';
+import type { StatusReport, SyncProgress, SyncReport } from './report.ts';
 import { pendingBytes, reasonOf, statusReport } from './status.ts';
 
 const PROGRESS_MS = 200;
@@ -26,6 +27,8 @@ const EXIT_FAILED = 1;
 /** A mount without open files is gone this soon after it was detached. */
 const DETACH_MS = 1000;
 const HAND_OVER_MS = 10_000;
+/** An answer is on its way after this. */
+const ANSWER_MS = 50;
 
 /** Checkpoints everything within a limit; the report says what is pending and why. */
 const checkpointWithin = async (
@@ -82,23 +85,33 @@ interface Farewell {
 /** One daemon; its methods are what the control socket offers. */
 class Daemon {
   readonly #front: Front;
-  readonly #leave: () => void;
-  readonly #ended = Promise.withResolvers<number>();
+  readonly #ended = Promise.withResolvers<FromDaemon>();
   #farewell: Farewell;
   #last: Promise<SyncReport> | undefined;
   #signals = 0;
   readonly done = this.#ended.promise;
 
-  /** `leave` gives up socket and lock. */
-  constructor(front: Front, leave: () => void) {
+  constructor(front: Front) {
     this.#front = front;
-    this.#leave = leave;
     this.#farewell = { timeoutMs: front.config.stopTimeoutMs, context: idle };
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.on(signal, () => void this.#signalled(signal));
     }
-    if (front.config.tethered) process.on('disconnect', () => void this.#signalled('disconnect'));
+    const restart = () =>
+      void this.restart().catch(error =>
+        log('daemon').error({ error: messageOf(error) }, 'not restarted'),
+      );
+    process.on('SIGHUP', restart);
+    process.on('message', message => message === RESTART && restart());
+    process.on('disconnect', () => {
+      if (front.config.tethered) void this.#signalled('disconnect');
+      else log('daemon').error('the keeper is gone: the mount will end with this daemon');
+    });
     void front.ended.then(() => this.#finish());
+  }
+
+  status(): Promise<StatusReport> {
+    return statusReport(this.#front);
   }
 
   sync(args: Record<string, unknown>, context: ControlContext): Promise<SyncReport> {
@@ -137,9 +150,33 @@ class Daemon {
     return { cacheBytes: front.content.bytes(), stagedBytes: front.index.totals().stagedBytes };
   }
 
-  limit(args: Record<string, unknown>): Promise<RateTexts> {
+  async limit(args: Record<string, unknown>): Promise<RateTexts> {
     const given = Object.entries(args).filter(([, value]) => typeof value === 'string');
-    return this.#front.back.call('limit', Object.fromEntries(given));
+    const limits = await this.#front.back.call('limit', Object.fromEntries(given));
+    // The next daemon shall keep them.
+    if (process.connected)
+      process.send!({ type: 'changed', config: { limits } } satisfies FromDaemon);
+    return limits;
+  }
+
+  /** Ends in good order and leaves the mount to a new daemon; programs there wait for it. */
+  async restart(): Promise<{ pid: number }> {
+    const front = this.#front;
+    if (!process.connected || !canResend(front.session.agreement))
+      throw new TuskError(
+        'unsupported',
+        `the daemon of ${front.config.name} cannot be restarted under its mount: ${process.connected ? 'this needs Linux 6.9' : 'its keeper is gone'}. Unmount the volume and mount it again`,
+      );
+    if (this.#last !== undefined)
+      throw new TuskError('busy', `${front.config.name} is just being unmounted`);
+    log('daemon').info('leaving the mount to a new daemon');
+    this.#last = new Promise(() => undefined);
+    await front.close().catch(error => {
+      log('daemon').error({ error: messageOf(error) }, 'could not close in good order');
+    });
+    // The answer is still to be written.
+    setTimeout(() => this.#ended.resolve({ type: 'restarting' }), ANSWER_MS);
+    return { pid: process.pid };
   }
 
   async #signalled(signal: string): Promise<void> {
@@ -148,8 +185,7 @@ class Daemon {
     if (++this.#signals > 1) {
       // Asked a second time: the rest stays staged.
       await within(mount.unmount({ lazy: true }), DETACH_MS);
-      this.#leave();
-      process.exit(EXIT_PENDING);
+      return this.#ended.resolve({ type: 'ended', code: EXIT_PENDING });
     }
     try {
       await mount.unmount().catch(async () => {
@@ -186,12 +222,8 @@ class Daemon {
       log('daemon').error({ error: messageOf(error) }, 'could not close in good order');
     });
     log('daemon').info({ ...report }, 'stopped');
-    if (front.config.tethered && process.connected) process.send!({ type: 'stopped', report });
     // The answer to `umount` is still to be written: leave after it.
-    setTimeout(() => {
-      this.#leave();
-      this.#ended.resolve(code);
-    }, 50);
+    setTimeout(() => this.#ended.resolve({ type: 'ended', code, report }), ANSWER_MS);
     return report;
   }
 }
@@ -216,42 +248,43 @@ const handOver = (mountPoint: string): Promise<void> =>
 const NOTHING: SyncReport = { checkpoint: 0, pending: '', pendingBytes: 0, wal: '0', sui: '0' };
 const idle: ControlContext = { signal: new AbortController().signal, progress: () => undefined };
 
-/** Mounts and serves a volume; `done` resolves with the exit code when it is over. */
-export const serve = async (config: DaemonConfig): Promise<{ done: Promise<number> }> => {
+/** A volume that is served. */
+export interface Served {
+  readonly agreement: Agreement;
+  /** Resolves with the daemon's last word when it is over. */
+  readonly done: Promise<FromDaemon>;
+  /** Gives up socket and lock; only once the keeper has heard the last word, or it would start a daemon without them. */
+  leave(): void;
+}
+
+/** Serves a volume at the mount that was handed over. */
+export const serve = async (config: DaemonConfig, handover: Handover): Promise<Served> => {
   const paths = volumePaths(config.volume.stateDirectory);
-  let daemon: Daemon | undefined;
-  let front: Front | undefined;
-  const ready = (): Daemon => {
-    if (daemon === undefined)
-      throw new TuskError('busy', `${config.name} is just being mounted; try again`, {
-        kind: 'transient',
-      });
-    return daemon;
-  };
-  const release = lockVolume(config.name, paths);
-  let server: Server | undefined;
+  // What is asked meanwhile waits until it can be answered.
+  const ready = Promise.withResolvers<Daemon>();
+  const lock = heldLock(HANDED.lock);
   const leave = () => {
-    server?.close();
-    if (server !== undefined) rmSync(paths.socket, { force: true });
-    release();
+    server.close();
+    rmSync(paths.socket, { force: true });
+    lock.release();
   };
-  try {
-    server = await serveControl(paths.socket, {
-      where: () => ({ mountPoint: config.mountPoint, pid: process.pid }),
-      status: () => {
-        ready();
-        return statusReport(front!);
-      },
-      sync: (args, context) => ready().sync(args, context),
-      umount: (args, context) => ready().umount(args, context),
-      dropCache: () => ready().dropCache(),
-      limit: args => ready().limit(args),
-    });
-    front = await openFront(config);
-  } catch (error) {
-    leave();
-    throw error;
-  }
-  daemon = new Daemon(front, leave);
-  return { done: daemon.done };
+  const server = await serveControl(HANDED.control, {
+    where: () => ({
+      mountPoint: config.mountPoint,
+      pid: process.pid,
+      keeper: process.connected ? handover.keeper : null,
+    }),
+    status: async () => (await ready.promise).status(),
+    sync: async (args, context) => (await ready.promise).sync(args, context),
+    umount: async (args, context) => (await ready.promise).umount(args, context),
+    dropCache: async () => (await ready.promise).dropCache(),
+    limit: async args => (await ready.promise).limit(args),
+    restart: async () => (await ready.promise).restart(),
+  });
+  const front = await openFront(config, handover);
+  const daemon = new Daemon(front);
+  ready.resolve(daemon);
+  const { session, ended } = front;
+  await Promise.race([session.agreed, ended]);
+  return { agreement: session.agreement, done: daemon.done, leave };
 };

@@ -47,7 +47,7 @@ const flushReport = (front: Front): FlushReport => {
 /** Everything that `tuskfs status` shows. */
 export const statusReport = async (front: Front): Promise<StatusReport> => {
   const back = await backStatus(front);
-  const { config, index, paths } = front;
+  const { config, handover, index, paths } = front;
   const totals = index.totals();
   const head = loadHead(paths.journal);
   const spent = loadSpent(paths.journal);
@@ -63,6 +63,9 @@ export const statusReport = async (front: Front): Promise<StatusReport> => {
     network: config.networkName,
     mountPoint: config.mountPoint,
     pid: process.pid,
+    keeper: process.connected ? handover.keeper : null,
+    restarts: handover.restarts,
+    lastEnd: handover.lastEnd,
     readOnly: config.readOnly,
     durability: {
       received: index.isSynced() ? none : staged,

@@ -185,3 +185,23 @@ export interface Filesystem {
   /** The kernel unmounted (DESTROY) or the connection ended. */
   destroy(): void;
 }
+
+/** The operations that change something: each leaves one record in the log, or none. */
+export type Changes = Pick<
+  Filesystem,
+  | 'setattr'
+  | 'mknod'
+  | 'mkdir'
+  | 'symlink'
+  | 'link'
+  | 'unlink'
+  | 'rmdir'
+  | 'rename'
+  | 'create'
+  | 'tmpfile'
+  | 'write'
+  | 'setxattr'
+  | 'removexattr'
+  | 'fallocate'
+  | 'copyFileRange'
+>;

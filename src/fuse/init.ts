@@ -7,7 +7,7 @@
 import { FUSE_IO_BYTES_MAX } from '../base/limits.ts';
 import type { Reply } from './reply.ts';
 import type { Request } from './request.ts';
-import { OUT_HEADER_BYTES as BODY, Init } from './wire.ts';
+import { OUT_HEADER_BYTES as BODY, Init, Init2 } from './wire.ts';
 
 const MAJOR = 7;
 /** Linux 5.4. */
@@ -19,6 +19,8 @@ const PAGE_BYTES = 4096;
 const BACKGROUND_MAX = 64;
 const BACKGROUND_CONGESTED = 48;
 const INIT_OUT_BYTES = 64;
+/** A request this long has flags2. */
+const EXTENDED_BYTES = 60;
 
 const WANTED =
   Init.ASYNC_READ |
@@ -38,14 +40,19 @@ const WANTED =
   Init.SETXATTR_EXT |
   Init.INIT_EXT;
 
-/** What was agreed on. */
+/** What was agreed on: the same for every daemon of a mount, since the kernel asks only once. */
 export interface Agreement {
   readonly minor: number;
   readonly flags: number;
+  /** Flags of Init2. */
+  readonly flags2: number;
 }
 
 /** Before INIT. */
-export const NOTHING_AGREED: Agreement = { minor: 0, flags: 0 };
+export const NOTHING_AGREED: Agreement = { minor: 0, flags: 0, flags2: 0 };
+
+/** Can the kernel give the requests of a daemon that died to the next one (Linux 6.9)? */
+export const canResend = ({ flags2 }: Agreement): boolean => (flags2 & Init2.HAS_RESEND) !== 0;
 
 /** Reads fuse_init_in and encodes the answer; undefined if the kernel is too old. `without`: features that this mount does not want. */
 export const agree = (
@@ -61,6 +68,8 @@ export const agree = (
   // A newer major version asks again once it has seen ours.
   if (major > MAJOR) return { agreement: NOTHING_AGREED, bytes: INIT_OUT_BYTES };
   const flags = request.u32(52) & WANTED & ~without;
+  const isExtended = (flags & Init.INIT_EXT) !== 0 && request.length >= EXTENDED_BYTES;
+  const flags2 = isExtended ? request.u32(56) & Init2.HAS_RESEND : 0;
   reply.u32(BODY + 4, minor);
   reply.u32(BODY + 8, request.u32(48));
   reply.u32(BODY + 12, flags);
@@ -68,5 +77,6 @@ export const agree = (
   reply.u32(BODY + 20, FUSE_IO_BYTES_MAX);
   reply.u32(BODY + 24, 1);
   reply.u32(BODY + 28, FUSE_IO_BYTES_MAX / PAGE_BYTES);
-  return { agreement: { minor, flags }, bytes: INIT_OUT_BYTES };
+  reply.u32(BODY + 32, flags2);
+  return { agreement: { minor, flags, flags2 }, bytes: INIT_OUT_BYTES };
 };

@@ -8,7 +8,6 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { Errno } from '../base/errno.ts';
 import { systemCode, TuskError } from '../base/errors.ts';
 import { FUSE_IO_BYTES_MAX } from '../base/limits.ts';
-import { log } from '../base/log.ts';
 import { type FuseDevice, type MountOutcome, native } from '../native.ts';
 import { MOUNT_TYPE, mountAt } from './mountinfo.ts';
 
@@ -32,12 +31,20 @@ export interface Mount {
   unmount(options?: { lazy?: boolean }): Promise<void>;
 }
 
-/** Mounts `source` (a volume's name) at `mountPoint`; nothing answers there before a Session runs. */
-export const mountVolume = async (wanted: {
-  source: string;
-  mountPoint: string;
-  options?: MountOptions;
-}): Promise<Mount> => {
+/** What to mount where. */
+export interface MountRequest {
+  readonly source: string;
+  readonly mountPoint: string;
+  readonly options?: MountOptions;
+}
+
+/**
+ * Mounts `source` (a volume's name) at `mountPoint`: the descriptor of the device, closed on exec,
+ * and the mount point's real path. Nothing answers there before a Session runs.
+ */
+export const mountDevice = async (
+  wanted: MountRequest,
+): Promise<{ fd: number; mountPoint: string }> => {
   const mountPoint = await canonical(wanted.mountPoint);
   await makeReady(mountPoint);
   const isRoot = process.geteuid?.() === 0;
@@ -49,12 +56,21 @@ export const mountVolume = async (wanted: {
     readBytesMax: FUSE_IO_BYTES_MAX,
   });
   if (outcome.fd < 0) throw mountError(mountPoint, outcome);
-  return {
-    source: wanted.source,
-    mountPoint,
-    device: new native.FuseDevice(outcome.fd, FUSE_IO_BYTES_MAX),
-    unmount: options => unmount(mountPoint, options),
-  };
+  return { fd: outcome.fd, mountPoint };
+};
+
+/** The mount behind a descriptor that `mountDevice` made, here or in the process that handed it on. */
+export const mountOf = (source: string, mountPoint: string, fd: number): Mount => ({
+  source,
+  mountPoint,
+  device: new native.FuseDevice(fd, FUSE_IO_BYTES_MAX),
+  unmount: options => unmountAt(mountPoint, options),
+});
+
+/** `mountDevice` for a process that serves what it mounts. */
+export const mountVolume = async (wanted: MountRequest): Promise<Mount> => {
+  const { fd, mountPoint } = await mountDevice(wanted);
+  return mountOf(wanted.source, mountPoint, fd);
 };
 
 /**
@@ -64,8 +80,10 @@ export const mountVolume = async (wanted: {
 export const unmount = async (
   mountPoint: string,
   options: { lazy?: boolean } = {},
-): Promise<void> => {
-  const path = await canonical(mountPoint);
+): Promise<void> => unmountAt(await canonical(mountPoint), options);
+
+/** `unmount` for a path without symbolic links, which is not looked at: who serves it must not wait for it. */
+export const unmountAt = async (path: string, options: { lazy?: boolean } = {}): Promise<void> => {
   if ((await mountAt(path))?.type !== MOUNT_TYPE) return;
   const outcome = await native.fuseUnmount(path, options.lazy ?? false);
   if (outcome.step === '' || (await mountAt(path))?.type !== MOUNT_TYPE) return;
@@ -101,7 +119,6 @@ const makeReady = async (mountPoint: string): Promise<void> => {
         details: { mountPoint, source: mounted.source },
       });
     }
-    log('fuse').warn({ mountPoint }, 'detaching what a dead daemon left mounted');
     await unmount(mountPoint, { lazy: true });
     return makeReady(mountPoint);
   }

@@ -37,6 +37,23 @@ export const invalidateEntry = async (
   await send(device, message.buffer);
 };
 
+/** Forget the attributes of an inode; resolves to false if the kernel does not hold it (any more). */
+export const isHeld = async (device: FuseDevice, ino: Ino): Promise<boolean> => {
+  const message = new Reply(Buffer.alloc(BODY + INODE_BYTES));
+  message.header(BODY + INODE_BYTES, Notify.INVAL_INODE, 0, 0);
+  message.u64(BODY, ino);
+  // A negative offset leaves the content alone.
+  message.u64(BODY + 8, -1);
+  return (await device.notify(message.buffer)) !== -Errno.ENOENT;
+};
+
+/** Give every request that was read and not answered once more, the oldest before what is new. */
+export const resend = async (device: FuseDevice): Promise<void> => {
+  const message = new Reply(Buffer.alloc(BODY));
+  message.header(BODY, Notify.RESEND, 0, 0);
+  await send(device, message.buffer);
+};
+
 /** What the kernel does not know (ENOENT) it need not forget, and less so once unmounted. */
 const HARMLESS = [0, -Errno.ENOENT, -Errno.ENODEV, -Errno.ENOTCONN];
 

@@ -4,9 +4,10 @@
  * fixed part of each, checked before the function runs.
  */
 import { Errno } from '../base/errno.ts';
+import { failpoint } from '../base/failpoints.ts';
 import { FILE_BYTES_MAX, FUSE_IO_BYTES_MAX } from '../base/limits.ts';
 import type { RequestCaller } from './caller.ts';
-import type { Answer, Filesystem, SetAttr } from './filesystem.ts';
+import type { Answer, Changes, Filesystem, SetAttr } from './filesystem.ts';
 import {
   ATTR,
   BYTES,
@@ -31,6 +32,8 @@ import { Fattr, FSYNC_DATA_ONLY, Init, OPS_END, Op, SETXATTR_ACL_KILL_SGID } fro
 /** What an operation sees of the session. */
 export interface Exchange {
   readonly fs: Filesystem;
+  /** Who makes the changes that the request at hand asks for. */
+  readonly changes: Changes;
   readonly request: Request;
   readonly caller: RequestCaller;
   readonly agreement: Agreement;
@@ -79,7 +82,7 @@ const setattr = (x: Exchange): void => {
     changes.ctimeNs = request.u32(104);
   }
   if (valid & Fattr.KILL_SUIDGID) changes.killPriv = true;
-  x.answer(x.fs.setattr(caller, request.ino, changes), ATTR);
+  x.answer(x.changes.setattr(caller, request.ino, changes), ATTR);
 };
 
 const symlink = (x: Exchange): void => {
@@ -87,7 +90,7 @@ const symlink = (x: Exchange): void => {
   const end = request.end(40);
   const targetEnd = request.end(end + 1);
   const target = request.view(end + 1, targetEnd - end - 1);
-  x.answer(x.fs.symlink(x.caller, request.ino, request.name(40, end), target), ENTRY);
+  x.answer(x.changes.symlink(x.caller, request.ino, request.name(40, end), target), ENTRY);
 };
 
 const rename = (x: Exchange, at: number, flags: number): void => {
@@ -97,14 +100,14 @@ const rename = (x: Exchange, at: number, flags: number): void => {
   const end = request.end(at);
   const name = request.name(at, end);
   const newName = request.lastName(end + 1);
-  x.answer(x.fs.rename(x.caller, request.ino, name, newParent, newName, flags), EMPTY);
+  x.answer(x.changes.rename(x.caller, request.ino, name, newParent, newName, flags), EMPTY);
 };
 
 const link = (x: Exchange): void => {
   const { request } = x;
   const ino = request.u64(40);
   if (!isIno(ino)) throw new Refused(Errno.EINVAL);
-  x.answer(x.fs.link(x.caller, ino, request.ino, request.lastName(48)), ENTRY);
+  x.answer(x.changes.link(x.caller, ino, request.ino, request.lastName(48)), ENTRY);
 };
 
 const read = (x: Exchange): void => {
@@ -121,7 +124,7 @@ const write = (x: Exchange): void => {
   const size = request.u32(56);
   if (offset + size > FILE_BYTES_MAX) throw new Refused(Errno.EFBIG);
   const data = request.view(80, size);
-  x.answer(x.fs.write(x.caller, request.ino, offset, data, request.u32(60)), WRITTEN);
+  x.answer(x.changes.write(x.caller, request.ino, offset, data, request.u32(60)), WRITTEN);
 };
 
 const setxattr = (x: Exchange): void => {
@@ -134,7 +137,7 @@ const setxattr = (x: Exchange): void => {
   const value = request.view(end + 1, size);
   const dropsSgid = isExtended && (request.u32(48) & SETXATTR_ACL_KILL_SGID) !== 0;
   const name = request.name(at, end);
-  x.answer(x.fs.setxattr(x.caller, request.ino, name, value, flags, dropsSgid), EMPTY);
+  x.answer(x.changes.setxattr(x.caller, request.ino, name, value, flags, dropsSgid), EMPTY);
 };
 
 const readdir = (x: Exchange, plus: boolean): void => {
@@ -160,7 +163,7 @@ const fallocate = (x: Exchange): void => {
   const offset = request.u64(48);
   const length = request.u64(56);
   if (offset + length > FILE_BYTES_MAX) throw new Refused(Errno.EFBIG);
-  x.answer(x.fs.fallocate(x.caller, request.ino, offset, length, request.u32(64)), EMPTY);
+  x.answer(x.changes.fallocate(x.caller, request.ino, offset, length, request.u32(64)), EMPTY);
 };
 
 const lseek = (x: Exchange): void => {
@@ -180,7 +183,7 @@ const copyFileRange = (x: Exchange): void => {
   const length = Math.min(request.u64(80), FILE_BYTES_MAX - toOffset);
   const isBehindAnyEnd = from > FILE_BYTES_MAX;
   x.answer(
-    isBehindAnyEnd ? 0 : x.fs.copyFileRange(x.caller, request.ino, from, to, toOffset, length),
+    isBehindAnyEnd ? 0 : x.changes.copyFileRange(x.caller, request.ino, from, to, toOffset, length),
     NUMBER,
   );
 };
@@ -196,8 +199,14 @@ const on = (op: number, need: number, run: (x: Exchange) => void): void => {
 on(Op.LOOKUP, 2, x =>
   x.answer(x.fs.lookup(x.caller, x.request.ino, x.request.lastName(40)), LOOKED_UP),
 );
-on(Op.FORGET, 8, x => x.fs.forget(x.request.ino, x.request.u64(40)));
-on(Op.BATCH_FORGET, 8, batchForget);
+on(Op.FORGET, 8, x => {
+  failpoint('fuse.forget');
+  x.fs.forget(x.request.ino, x.request.u64(40));
+});
+on(Op.BATCH_FORGET, 8, x => {
+  failpoint('fuse.forget');
+  batchForget(x);
+});
 on(Op.GETATTR, 0, x => x.answer(x.fs.getattr(x.caller, x.request.ino), ATTR));
 // Linux 6.6 and newer ask so for times of birth, once for each inode that they hold.
 on(Op.STATX, 24, x => x.answer(x.fs.getattr(x.caller, x.request.ino), STATX));
@@ -207,26 +216,28 @@ on(Op.SYMLINK, 4, symlink);
 on(Op.MKNOD, 18, x => {
   const r = x.request;
   const name = r.lastName(56);
-  x.answer(x.fs.mknod(x.caller, r.ino, name, r.u32(40), r.u32(44), r.u32(48)), ENTRY);
+  x.answer(x.changes.mknod(x.caller, r.ino, name, r.u32(40), r.u32(44), r.u32(48)), ENTRY);
 });
 on(Op.MKDIR, 10, x => {
   const r = x.request;
-  x.answer(x.fs.mkdir(x.caller, r.ino, r.lastName(48), r.u32(40), r.u32(44)), ENTRY);
+  x.answer(x.changes.mkdir(x.caller, r.ino, r.lastName(48), r.u32(40), r.u32(44)), ENTRY);
 });
 on(Op.CREATE, 18, x => {
   const r = x.request;
   const name = r.lastName(56);
-  x.answer(x.fs.create(x.caller, r.ino, name, r.u32(44), r.u32(40), r.u32(48)), CREATED);
+  x.answer(x.changes.create(x.caller, r.ino, name, r.u32(44), r.u32(40), r.u32(48)), CREATED);
 });
 // The name that follows is that of no file.
 on(Op.TMPFILE, 16, x => {
   const r = x.request;
-  x.answer(x.fs.tmpfile(x.caller, r.ino, r.u32(44), r.u32(40), r.u32(48)), CREATED);
+  x.answer(x.changes.tmpfile(x.caller, r.ino, r.u32(44), r.u32(40), r.u32(48)), CREATED);
 });
 on(Op.UNLINK, 2, x =>
-  x.answer(x.fs.unlink(x.caller, x.request.ino, x.request.lastName(40)), EMPTY),
+  x.answer(x.changes.unlink(x.caller, x.request.ino, x.request.lastName(40)), EMPTY),
 );
-on(Op.RMDIR, 2, x => x.answer(x.fs.rmdir(x.caller, x.request.ino, x.request.lastName(40)), EMPTY));
+on(Op.RMDIR, 2, x =>
+  x.answer(x.changes.rmdir(x.caller, x.request.ino, x.request.lastName(40)), EMPTY),
+);
 on(Op.RENAME, 12, x => rename(x, 48, 0));
 on(Op.RENAME2, 20, x => rename(x, 56, x.request.u32(48)));
 on(Op.LINK, 10, link);
@@ -247,7 +258,7 @@ on(Op.LISTXATTR, 8, x =>
   x.answer(x.fs.listxattr(x.caller, x.request.ino), XATTR_NAMES, x.request.u32(40)),
 );
 on(Op.REMOVEXATTR, 2, x =>
-  x.answer(x.fs.removexattr(x.caller, x.request.ino, x.request.lastName(40)), EMPTY),
+  x.answer(x.changes.removexattr(x.caller, x.request.ino, x.request.lastName(40)), EMPTY),
 );
 on(Op.READDIR, 40, x => readdir(x, false));
 on(Op.READDIRPLUS, 40, x => readdir(x, true));

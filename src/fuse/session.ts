@@ -6,16 +6,17 @@
  */
 import { Errno } from '../base/errno.ts';
 import { messageOf } from '../base/errors.ts';
+import { failpoint } from '../base/failpoints.ts';
 import { log } from '../base/log.ts';
 import type { FuseDevice } from '../native.ts';
 import { RequestCaller } from './caller.ts';
-import type { Answer, Filesystem, Shown } from './filesystem.ts';
+import type { Answer, Changes, Filesystem, Shown } from './filesystem.ts';
 import { encodeNegative, type Form } from './forms.ts';
 import { type Agreement, agree, NOTHING_AGREED } from './init.ts';
 import { type Exchange, OPERATIONS } from './operations.ts';
 import { Reply } from './reply.ts';
 import { isIno, Refused, Request } from './request.ts';
-import { IN_HEADER_BYTES, Init, OPS_END, Op, OUT_HEADER_BYTES } from './wire.ts';
+import { IN_HEADER_BYTES, Init, OPS_END, Op, OUT_HEADER_BYTES, RESENT } from './wire.ts';
 
 /** How long an interrupted request may take to end by itself. */
 const INTERRUPT_GRACE_MS = 1000;
@@ -36,6 +37,35 @@ export interface SessionCounters {
   readonly faults: number;
 }
 
+/** Which request is being answered: its mark; 0: none. */
+export interface Cause {
+  request: number;
+}
+
+/**
+ * Mark of a request, from the number of its mount and its own: two of one mount in sequence never
+ * have the same, others hardly ever (1 in 2^32).
+ */
+const markOf = (mount: number, low: number, high: number): number =>
+  (mount ^ Math.imul(low, 0x9e37_79b1) ^ Math.imul(high & ~RESENT, 0x85eb_ca6b)) >>> 0 || 1;
+
+/** What a session is told beside device and file system. */
+export interface SessionOptions {
+  readonly shown?: Shown;
+  /** Features that this mount does not want (flags of INIT). */
+  readonly without?: number;
+  /** Number of this mount, not 0, and where to say which of its requests changes answer. */
+  readonly mount?: number;
+  readonly cause?: Cause;
+  /** What an earlier daemon of this mount has agreed on with the kernel. */
+  readonly agreement?: Agreement | undefined;
+  /**
+   * For a request that was sent before: who answers it if its change was made then. A change is
+   * answered before the next request is read, so this can be so for the last change only.
+   */
+  readonly changedBefore?: (mark: number) => Changes | undefined;
+}
+
 interface Pending {
   readonly caller: RequestCaller;
   readonly op: number;
@@ -47,8 +77,13 @@ interface Pending {
 export class Session implements Exchange {
   readonly fs: Filesystem;
   readonly request: Request;
-  agreement: Agreement = NOTHING_AGREED;
+  changes: Changes;
+  agreement: Agreement;
   caller = new RequestCaller();
+  readonly #mount: number;
+  readonly #cause: Cause;
+  readonly #changedBefore: (mark: number) => Changes | undefined;
+  readonly #agreed = Promise.withResolvers<Agreement>();
   readonly #device: FuseDevice;
   readonly #reply: Reply;
   readonly #without: number;
@@ -61,9 +96,15 @@ export class Session implements Exchange {
   #interrupted = 0;
   #faults = 0;
 
-  /** `without`: features that this mount does not want (flags of INIT). */
-  constructor(device: FuseDevice, fs: Filesystem, shown: Shown = {}, without = 0) {
+  constructor(device: FuseDevice, fs: Filesystem, options: SessionOptions = {}) {
+    const { shown = {}, without = 0 } = options;
     this.fs = fs;
+    this.changes = fs;
+    this.#mount = options.mount ?? 0;
+    this.#cause = options.cause ?? { request: 0 };
+    this.#changedBefore = options.changedBefore ?? (() => undefined);
+    this.agreement = options.agreement ?? NOTHING_AGREED;
+    if (options.agreement !== undefined) this.#agreed.resolve(options.agreement);
     this.#device = device;
     this.request = new Request(device.request());
     this.#reply = new Reply(device.reply(), shown);
@@ -75,6 +116,18 @@ export class Session implements Exchange {
   run(): Promise<SessionEnd> {
     this.#device.start(() => this.#turn());
     return this.#ended.promise;
+  }
+
+  /** Resolves when the kernel has been answered what this session can do; never if it ends before. */
+  get agreed(): Promise<Agreement> {
+    return this.#agreed.promise;
+  }
+
+  /** Serves no more; what has no answer yet is for the next daemon of this mount. */
+  stop(): void {
+    this.#closed = true;
+    for (const pending of this.#pending.values()) pending.caller.abort();
+    this.#device.close();
   }
 
   /** Figures since the start. */
@@ -95,7 +148,10 @@ export class Session implements Exchange {
 
   answer<T>(answer: Answer<T>, form: Form<T>, arg = 0): void {
     if (answer instanceof Promise) this.#defer(answer, form, arg);
-    else this.#settle(this.caller, answer, form, arg);
+    else {
+      failpoint(ANSWER_POINTS[this.request.op]!);
+      this.#settle(this.caller, answer, form, arg);
+    }
   }
 
   agree(): void {
@@ -108,6 +164,7 @@ export class Session implements Exchange {
     this.agreement = agreed.agreement;
     this.#log.info(agreed.agreement, 'connected to the kernel');
     this.#send(this.caller, agreed.bytes);
+    if (agreed.agreement !== NOTHING_AGREED) this.#agreed.resolve(agreed.agreement);
   }
 
   interrupt(uniqueLow: number, uniqueHigh: number): void {
@@ -140,11 +197,21 @@ export class Session implements Exchange {
       if (operation === undefined) throw new Refused(Errno.ENOSYS);
       request.need(operation.need);
       if (!isIno(request.ino) && NEEDS_INO[op]) throw new Refused();
+      if (!SILENT[op]) this.#begin(caller);
       operation.run(this);
     } catch (error) {
       if (error instanceof Refused) this.#refuse(caller, op, error.errno);
       else this.#fault(caller, op, error);
+    } finally {
+      this.#cause.request = 0;
     }
+  }
+
+  /** Changes made from here to the end of the operation answer this request. */
+  #begin({ uniqueLow, uniqueHigh }: RequestCaller): void {
+    const mark = markOf(this.#mount, uniqueLow, uniqueHigh);
+    this.#cause.request = mark;
+    this.changes = uniqueHigh >= RESENT ? (this.#changedBefore(mark) ?? this.fs) : this.fs;
   }
 
   #defer<T>(promise: Promise<T | number>, form: Form<T>, arg: number): void {
@@ -241,6 +308,12 @@ export class Session implements Exchange {
     this.#ended.resolve(errno === Errno.ENODEV ? 'unmounted' : 'aborted');
   }
 }
+
+/** Where a test lets the daemon die when it has done what a request asks for, but not said so. */
+const ANSWER_POINTS: readonly string[] = Array.from(
+  { length: OPS_END },
+  (_, op) => `fuse.answer.${Object.entries(Op).find(([, of]) => of === op)?.[0] ?? op}`,
+);
 
 const flags = (ops: readonly number[]): readonly boolean[] =>
   Array.from({ length: OPS_END }, (_, op) => ops.includes(op));

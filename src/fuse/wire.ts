@@ -81,6 +81,12 @@ export const Init = {
   INIT_EXT: 1 << 30,
 } as const;
 
+/** Flags of INIT, bits 32–63. */
+export const Init2 = { HAS_RESEND: 1 << 7 } as const;
+
+/** Bit of the high half of a request's number: it was sent before, to a daemon that gave no answer. */
+export const RESENT = 0x8000_0000;
+
 /** Fields that a SETATTR sets. */
 export const Fattr = {
   MODE: 1 << 0,
@@ -96,7 +102,7 @@ export const Fattr = {
 } as const;
 
 /** Codes of notifications. */
-export const Notify = { INVAL_INODE: 2, INVAL_ENTRY: 3 } as const;
+export const Notify = { INVAL_INODE: 2, INVAL_ENTRY: 3, RESEND: 7 } as const;
 
 /** FOPEN_KEEP_CACHE: opening does not drop cached pages. */
 export const OPEN_KEEP_CACHE = 2;

@@ -9,6 +9,7 @@ import { native } from '../native.ts';
 import {
   addrOf,
   type LogPosition,
+  type RecordFacts,
   type RecordShape,
   recordShape,
   SEGMENT_HEADER_BYTES,
@@ -100,7 +101,7 @@ export class Log {
   /** Writes the record that `room` was found for; `scratch` as in `writeRecord`. */
   append(
     room: Room,
-    facts: { timeMs: number; inodes: number; contentBytes: number },
+    facts: Omit<RecordFacts, 'seq' | 'syncedSeq'>,
     scratch: Buffer,
     data: Buffer,
   ): Seq {

@@ -29,6 +29,8 @@ export class LogReader {
   readonly #directory: string;
   #open: OpenSegment | undefined;
   #at: LogPosition;
+  /** Where the last record stands that was passed and answers a request. */
+  #answeredAt: LogPosition | undefined;
 
   /** Starts behind record `applied`, in the newest segment that can hold the next one. */
   constructor(directory: string, applied: Seq) {
@@ -64,7 +66,7 @@ export class LogReader {
       const segment = this.#map(this.#at.slot);
       const found = readRecord(segment.bytes, this.#at, verify);
       if (found !== undefined) {
-        this.#at = found.next;
+        this.#pass(found);
         return found.record;
       }
       if (!this.#advance()) return undefined;
@@ -92,16 +94,27 @@ export class LogReader {
     syncDirectory(this.#directory);
   }
 
+  /** The last record passed that answers a request; its views live until the next call. */
+  lastAnswer(): LogRecord | undefined {
+    const at = this.#answeredAt;
+    return at === undefined ? undefined : readRecord(this.#map(at.slot).bytes, at, false)?.record;
+  }
+
   close(): void {
     if (this.#open !== undefined) native.segmentUnmap(this.#open.handle);
     this.#open = undefined;
+  }
+
+  #pass({ record, next }: { record: LogRecord; next: LogPosition }): void {
+    if (record.request !== 0) this.#answeredAt = this.#at;
+    this.#at = next;
   }
 
   /** Steps over records up to `applied`; they were verified before they were applied. */
   #skip(applied: Seq): void {
     while (this.#at.slot !== 0 && this.#at.seq < applied) {
       const found = readRecord(this.#map(this.#at.slot).bytes, this.#at, false);
-      if (found !== undefined) this.#at = found.next;
+      if (found !== undefined) this.#pass(found);
       else if (!this.#advance()) {
         // What was applied needs no reading: the log goes on in a segment of its own.
         const { slot } = this.#at;

@@ -34,6 +34,8 @@ export interface LogPosition {
 /** What a record carries beside its bytes. */
 export interface RecordFacts {
   readonly seq: Seq;
+  /** Mark of the request that the record answers; 0: none. */
+  readonly request: number;
   /** Milliseconds since 1970 when it was appended. */
   readonly timeMs: number;
   /** Inodes of the tree, and bytes of all extents, once this record is applied. */
@@ -143,7 +145,7 @@ export const writeRecord = (
   writeU64(scratch, facts.contentBytes, 40);
   scratch.writeUInt32LE(shape.dataOffset, 48);
   writeU64(scratch, facts.syncedSeq, 52);
-  scratch.fill(0, 60, RECORD_HEADER_BYTES);
+  scratch.writeUInt32LE(facts.request, 60);
   const dataAt = offset + shape.dataOffset;
   const crc = native.segmentAppend(handle, offset, scratch, dataAt, data, at.crc);
   return { slot, offset: offset + shape.total, seq: facts.seq, crc };
@@ -177,6 +179,7 @@ export const readRecord = (
   }
   const record: LogRecord = {
     seq,
+    request: segment.readUInt32LE(start + 60),
     timeMs: readU64(segment, start + 24),
     inodes: readU64(segment, start + 32),
     contentBytes: readU64(segment, start + 40),

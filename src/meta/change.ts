@@ -35,6 +35,8 @@ export interface ChangeHost {
   nextIno: Ino;
   nextCookie: number;
   inodes: number;
+  /** Mark of the request that changes answer now; 0: none. */
+  readonly cause: { readonly request: number };
   nowMs(): number;
   /** Waits a moment if the index writer has fallen far behind. */
   keepPace(): void;
@@ -180,7 +182,9 @@ export class IndexChange implements Change {
     }
     this.#host.inodes += this.#inodes;
     const { inodes } = this.#host;
-    const facts = { timeMs: this.#host.nowMs(), inodes, contentBytes: memory.contentBytes };
+    const { request } = this.#host.cause;
+    const timeMs = this.#host.nowMs();
+    const facts = { request, timeMs, inodes, contentBytes: memory.contentBytes };
     log.append(room, facts, encoded, this.#data);
   }
 

@@ -22,6 +22,7 @@ import { addrOf, slotOf } from '../log/record.ts';
 import { IndexChange } from './change.ts';
 import { commitPack } from './commit-pack.ts';
 import { Memory } from './memory.ts';
+import type { LastAnswer } from './messages.ts';
 import type { Queries } from './queries.ts';
 import { Reclaimer } from './reclaim.ts';
 import type {
@@ -66,6 +67,7 @@ export interface IndexParts {
   writer: WriterHost;
   clock: Clock;
   durable: Seq;
+  lastAnswer: LastAnswer | undefined;
 }
 
 /** The index as the front thread uses it. */
@@ -76,6 +78,10 @@ export class MetaIndex implements Index {
   nextIno: Ino;
   nextCookie: number;
   inodes: number;
+  /** Set while a request of the kernel's is answered, so that the log can tell which it was. */
+  readonly cause = { request: 0 };
+  /** As found when the index was opened. */
+  readonly lastAnswer: LastAnswer | undefined;
   readonly #queries: Queries;
   readonly #writer: WriterHost;
   readonly #clock: Clock;
@@ -85,8 +91,9 @@ export class MetaIndex implements Index {
   #fatal: Error | undefined;
   #onFatal: ((error: Error) => void) | undefined;
 
-  constructor({ log, queries, writer, clock, durable }: IndexParts) {
+  constructor({ log, queries, writer, clock, durable, lastAnswer }: IndexParts) {
     this.log = log;
+    this.lastAnswer = lastAnswer;
     this.#queries = queries;
     this.#writer = writer;
     this.#clock = clock;
@@ -230,8 +237,12 @@ export class MetaIndex implements Index {
     return result;
   }
 
+  orphans(): Ino[] {
+    return this.#queries.orphans();
+  }
+
   removeOrphans(): void {
-    const orphans = this.#queries.orphans();
+    const orphans = this.orphans();
     for (let i = 0; i < orphans.length; i += ORPHANS_SLICE) {
       const change = this.change();
       for (const ino of orphans.slice(i, i + ORPHANS_SLICE)) {

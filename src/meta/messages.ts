@@ -1,6 +1,21 @@
 /** What the front and the index writer say to each other; bytes go through the log, never through here. */
-import type { Seq } from '../base/ids.ts';
+import type { Ino, Seq } from '../base/ids.ts';
 import type { LogPosition } from '../log/record.ts';
+
+/**
+ * The last request that the log answers. Whoever died may not have sent the answer: this, and the
+ * tree as it is, tell what it was.
+ */
+export interface LastAnswer {
+  /** Its mark. */
+  readonly request: number;
+  /** The first inode that the change set; 0 if none. */
+  readonly ino: Ino;
+  /** Bytes of the first range that it made a hole; 0 if none. */
+  readonly cutBytes: number;
+  /** It made that inode, and gave it no name. */
+  readonly isNameless: boolean;
+}
 
 /** How the writer is started. */
 export interface WriterSettings {
@@ -26,7 +41,7 @@ export type ToWriter =
 /** Writer to front. */
 export type FromWriter =
   /** Everything in the log is applied; `end` is where it ended. */
-  | { type: 'ready'; end: LogPosition; durable: Seq }
+  | { type: 'ready'; end: LogPosition; durable: Seq; lastAnswer: LastAnswer | undefined }
   | { type: 'applied'; seq: Seq }
   /** SQLite survives power loss with everything up to here. */
   | { type: 'durable'; seq: Seq }

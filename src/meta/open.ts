@@ -41,7 +41,7 @@ export const openIndex = async (options: OpenIndexOptions): Promise<MetaIndex> =
     ...{ directory, logDirectory, nowMs: clock.nowMs(), batchRecords: BATCH_RECORDS },
     ...{ uid: options.uid ?? 0, gid: options.gid ?? 0 },
   });
-  const { end, durable } = await writer.ready;
+  const { end, durable, lastAnswer } = await writer.ready;
   const queries = new Queries(directory);
   const log = new Log({
     ...{ directory: logDirectory, end },
@@ -49,5 +49,5 @@ export const openIndex = async (options: OpenIndexOptions): Promise<MetaIndex> =
     reserveBytes: options.reserveBytes ?? RESERVE_BYTES,
     ...(options.keepFreeBytes === undefined ? {} : { keepFreeBytes: options.keepFreeBytes }),
   });
-  return new MetaIndex({ log, queries, writer, clock, durable });
+  return new MetaIndex({ log, queries, writer, clock, durable, lastAnswer });
 };

@@ -177,7 +177,9 @@ export interface Index {
   snapshot(directory: string): Promise<IndexSnapshot>;
   /** Enters a certified pack, a slice at a time so that the front stays responsive; ranges overwritten meanwhile are left alone. Returns when *local*. */
   commitPack(commit: PackCommit): Promise<{ applied: number; superseded: number }>;
-  /** Inodes without a name that nobody will give back (after a crash): called once before mounting. */
+  /** Inodes without a name, as of the start. */
+  orphans(): Ino[];
+  /** Removes inodes without a name that nobody will give back (after a crash): called once before mounting anew. */
   removeOrphans(): void;
   totals(): IndexTotals;
   /** Changes of the tree begun since it was opened; what the flush commits does not count. */

@@ -4,7 +4,7 @@ import { TuskError } from '../base/errors.ts';
 import type { Seq } from '../base/ids.ts';
 import { workerUrl } from '../base/worker.ts';
 import type { LogPosition } from '../log/record.ts';
-import type { FromWriter, ToWriter, WriterSettings } from './messages.ts';
+import type { FromWriter, LastAnswer, ToWriter, WriterSettings } from './messages.ts';
 
 /**
  * How long synced records wait for company: a transaction costs far more than a record, and a
@@ -37,7 +37,7 @@ export class WriterHost {
   #events: WriterEvents | undefined;
   #failure: Error | undefined;
   /** Set once the log is replayed. */
-  readonly ready: Promise<{ end: LogPosition; durable: Seq }>;
+  readonly ready: Promise<{ end: LogPosition; durable: Seq; lastAnswer: LastAnswer | undefined }>;
 
   constructor(settings: Omit<WriterSettings, 'ending'>) {
     this.#worker = new Worker(workerUrl(import.meta.url, './writer'), {

@@ -6,6 +6,7 @@
 import { constants, copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
+import { ByteReader } from '../base/bytes.ts';
 import { messageOf, systemCode, TuskError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoints.ts';
 import { ROOT_INO, type Seq } from '../base/ids.ts';
@@ -14,6 +15,7 @@ import { enterBackground } from '../log/background.ts';
 import { BALLAST_BYTES, Ballast } from '../log/ballast.ts';
 import { slotsIn } from '../log/place.ts';
 import { LogReader } from '../log/reader.ts';
+import type { LogRecord } from '../log/record.ts';
 import { Applier } from './apply.ts';
 import {
   type Databases,
@@ -23,7 +25,8 @@ import {
   openDatabases,
   setState,
 } from './database.ts';
-import type { FromWriter, ToWriter, WriterSettings } from './messages.ts';
+import type { FromWriter, LastAnswer, ToWriter, WriterSettings } from './messages.ts';
+import { decodeMutation, Kind, type Mutation } from './mutation.ts';
 
 /** Records applied after which a checkpoint starts: bounds SQLite's own write-ahead logs. */
 const CHECKPOINT_RECORDS = 20_000;
@@ -95,6 +98,20 @@ const makeRoot = ({ index }: Databases): void => {
   })();
 };
 
+const lastAnswerOf = ({ request, mutations }: LogRecord): LastAnswer => {
+  const all: Mutation[] = [];
+  for (const reader = new ByteReader(mutations); reader.left > 0; )
+    all.push(decodeMutation(reader));
+  const row = all.find(m => m.kind === Kind.inode)?.row;
+  const isNameless =
+    row?.nlink === 0 &&
+    row.ctime === row.btime &&
+    row.ctimeNs === row.btimeNs &&
+    all.every(({ kind }) => kind === Kind.inode || kind === Kind.xattr);
+  const cutBytes = all.find(m => m.kind === Kind.cut)?.length ?? 0;
+  return { request, ino: row?.ino ?? 0, cutBytes, isNameless };
+};
+
 /** Opens the databases and brings them up to the end of the log. */
 class Writer {
   readonly #dbs: Databases;
@@ -132,11 +149,13 @@ class Writer {
           'or restore the volume from its last checkpoint',
       );
     if (end.slot > 0) await this.#reader.sync(Math.max(firstSlot, 1));
+    const answer = this.#reader.lastAnswer();
+    const lastAnswer = answer === undefined ? undefined : lastAnswerOf(answer);
     this.#reader.close();
     this.#reader = new LogReader(settings.logDirectory, this.#applier.appliedSeq);
     this.#applyUpTo(end.seq);
     this.#checkpoint();
-    say({ type: 'ready', end, durable: this.#durable });
+    say({ type: 'ready', end, durable: this.#durable, lastAnswer });
   }
 
   #handle(message: ToWriter): void {

@@ -23,6 +23,8 @@ export class Tree {
   readonly #clock: Clock;
   readonly #lookups = new Map<Ino, number>();
   readonly #orphans = new Set<Ino>();
+  /** The kernel holds lookups that were counted by an earlier daemon: of which inodes, only it knows. */
+  #inherits = false;
 
   constructor(index: Index, clock: Clock, readOnly: boolean) {
     this.index = index;
@@ -68,13 +70,13 @@ export class Tree {
   /** Takes `links` links from an inode; without lookups the last one takes the inode along. */
   dropLinks(change: Change, inode: Inode, links: number): void {
     const nlink = Math.max(0, inode.nlink - links);
-    if (nlink === 0 && !this.#lookups.has(inode.ino)) change.removeInode(inode.ino);
+    if (nlink === 0 && !this.#mayBeHeld(inode.ino)) change.removeInode(inode.ino);
     else change.setInode(inode.ino, { nlink, ctime: this.nowSec, ctimeNs: this.nowNs });
   }
 
   /** To be called once a change that used `dropLinks` is committed. */
   linksDropped(ino: Ino): void {
-    if (this.#lookups.has(ino) && this.index.inode(ino)?.nlink === 0) this.#orphans.add(ino);
+    if (this.#mayBeHeld(ino) && this.index.inode(ino)?.nlink === 0) this.#orphans.add(ino);
   }
 
   /** To be called once a file without a name has got one. */
@@ -89,6 +91,19 @@ export class Tree {
     if (inode === undefined) return -Errno.ESTALE;
     this.#lookups.set(ino, (this.#lookups.get(ino) ?? 0) + 1);
     return inode;
+  }
+
+  /**
+   * Goes on where another daemon of the same mount ended. An inode without a name is kept until
+   * the kernel forgets it, which it does for all its lookups at once, or is found not to hold it.
+   */
+  takeOver(): void {
+    this.#inherits = true;
+    for (const ino of this.index.orphans()) {
+      this.#orphans.add(ino);
+      // The kernel links none but those that never had a name.
+      this.linkable.add(ino);
+    }
   }
 
   /** Takes lookups back. */
@@ -109,6 +124,11 @@ export class Tree {
     this.linkable.clear();
     for (const ino of this.#orphans) this.#removeOrphan(ino);
     this.#orphans.clear();
+  }
+
+  /** A name removed through the kernel was found by it before: so it holds the inode. */
+  #mayBeHeld(ino: Ino): boolean {
+    return this.#inherits || this.#lookups.has(ino);
   }
 
   /** Lookups held of an inode. */

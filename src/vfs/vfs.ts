@@ -8,6 +8,7 @@ import type {
   Answer,
   Attr,
   Caller,
+  Changes,
   DirEntry,
   Filesystem,
   Outcome,
@@ -15,6 +16,7 @@ import type {
   StatFs,
 } from '../fuse/filesystem.ts';
 import type { Index } from '../meta/types.ts';
+import { changedBefore, type Effect } from './changed-before.ts';
 import { mkdir, mknod, symlink, tmpfile } from './create.ts';
 import { type FrameReader, fsync, read, write } from './data.ts';
 import { getattr, readlink, setattr } from './inodes.ts';
@@ -59,6 +61,16 @@ export class Vfs implements Filesystem {
   /** From now on every change is answered EROFS: the disk under the index failed. */
   goReadOnly(): void {
     this.#tree.readOnly = true;
+  }
+
+  /** Goes on where another daemon of the same mount ended; to be called before anything is asked. */
+  takeOver(): void {
+    this.#tree.takeOver();
+  }
+
+  /** Who answers a request whose change an earlier daemon has made, with this effect. */
+  changedBefore(effect: Effect): Changes {
+    return changedBefore(this.#tree, effect);
   }
 
   lookup(_caller: Caller, parent: Ino, name: Name): Answer<Attr> {

@@ -11,11 +11,11 @@ export const dropCache = async (
   name: string,
   paths: VolumePaths,
 ): Promise<{ stagedBytes: number }> => {
-  const release = lockVolume(name, paths);
+  const lock = lockVolume(name, paths);
   try {
     return await drop(paths);
   } finally {
-    release();
+    lock.release();
   }
 };
 

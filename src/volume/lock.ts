@@ -1,37 +1,50 @@
 /**
- * One process at a time works on a volume's state. The lock is one of the kernel's on a file of
- * its own (taken through SQLite, which Node.js has no other way to), so it ends with its process,
- * however that ends.
+ * One mount or command at a time works on a volume's state. The lock is one of the kernel's
+ * (flock(2)) on a file of its own: it ends with the last process that has a copy of its descriptor,
+ * however that ends, so a keeper and its daemons hold it together.
  */
-import Database from 'better-sqlite3';
-import { messageOf, systemCode, TuskError } from '../base/errors.ts';
+import { closeSync } from 'node:fs';
+import { getSystemErrorMap } from 'node:util';
+import { Errno } from '../base/errno.ts';
+import { TuskError } from '../base/errors.ts';
 import { makeDirectory } from '../base/files.ts';
+import { native } from '../native.ts';
 import type { VolumePaths } from './paths.ts';
 
-/** Takes the lock; `busy` if another process has it. The returned function gives it back. */
-export const lockVolume = (
-  name: string,
-  paths: Pick<VolumePaths, 'root' | 'lock'>,
-): (() => void) => {
-  makeDirectory(paths.root);
-  const file = new Database(paths.lock, { timeout: 0 });
-  try {
-    file.exec('BEGIN EXCLUSIVE');
-  } catch (cause) {
-    file.close();
-    if (systemCode(cause)?.startsWith('SQLITE_BUSY'))
-      throw new TuskError(
-        'busy',
-        `${name} is in use: it is mounted already, or just being mounted, unmounted or emptied; \`tuskfs status ${name}\` says more. Nothing was changed.`,
-        { cause },
-      );
-    throw new TuskError(
-      'io',
-      `the lock file ${paths.lock} cannot be used: ${messageOf(cause)}. Nothing was changed.`,
-      { cause },
-    );
-  }
-  return () => {
-    if (file.open) file.close();
+/** A lock that is held. */
+export interface VolumeLock {
+  /** For whoever shall hold it too. */
+  readonly fd: number;
+  /** Gives it back, for all who hold it. */
+  release(): void;
+}
+
+/** The lock behind a descriptor that another process took it by. */
+export const heldLock = (fd: number): VolumeLock => {
+  let isHeld = true;
+  return {
+    fd,
+    release: () => {
+      if (!isHeld) return;
+      isHeld = false;
+      native.unlockFile(fd);
+      closeSync(fd);
+    },
   };
+};
+
+/** Takes the lock; `busy` if another process has it. */
+export const lockVolume = (name: string, paths: Pick<VolumePaths, 'root' | 'lock'>): VolumeLock => {
+  makeDirectory(paths.root);
+  const fd = native.lockFile(paths.lock);
+  if (fd >= 0) return heldLock(fd);
+  if (fd === -Errno.EAGAIN)
+    throw new TuskError(
+      'busy',
+      `${name} is in use: it is mounted already, or just being mounted, unmounted or emptied; \`tuskfs status ${name}\` says more. Nothing was changed.`,
+    );
+  throw new TuskError(
+    'io',
+    `the lock file ${paths.lock} cannot be used: ${getSystemErrorMap().get(fd)?.[1] ?? `errno ${-fd}`}. Nothing was changed.`,
+  );
 };

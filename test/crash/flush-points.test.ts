@@ -51,7 +51,7 @@ describe('the daemon killed at one step of a flush', () => {
 
     const planned = { TUSKFS_FAILPOINTS: `flush.${point}`, TUSKFS_FAILPOINT_FILE: fired };
     let mountPoint = await sandbox.mount('drive', [], planned);
-    const pid = await sandbox.pid('drive');
+    const pid = await sandbox.orphan('drive');
     await change(mountPoint, n);
     await sandbox.tuskfs(['sync', 'drive']);
     await until('the daemon has died', () => startTicksOf(pid) === undefined);
@@ -64,7 +64,7 @@ describe('the daemon killed at one step of a flush', () => {
     expect(await sandbox.sync('drive')).toMatchObject({ pending: '', pendingBytes: 0 });
     await sandbox.tailsEnded('drive');
     await expectPaidOnce(sandbox, 'drive', start);
-    await sandbox.kill(await sandbox.pid('drive'));
+    await sandbox.kill('drive');
   });
 
   it('in the end everything is read back from the network', async () => {

@@ -79,7 +79,6 @@ const readIfThere = (path: string): string => {
 
 /** One life of the daemon: the program writes on; it is killed after a time, or at some step of a flush. */
 const liveAndDie = async (mountPoint: string, notes: string, random: Random, sync: boolean) => {
-  const pid = await sandbox.pid('drive');
   const writer = sandbox.spawn(process.execPath, [
     program('writer.ts'),
     ...[mountPoint, notes, '1000000', `${seed}`, `${PAUSE_MS}`],
@@ -87,7 +86,7 @@ const liveAndDie = async (mountPoint: string, notes: string, random: Random, syn
   const synced = sync ? sandbox.tuskfs(['sync', 'drive']) : undefined;
   if (sync) await journalled(random.below(11), 6000);
   await sleep(sync ? random.below(200) : 200 + random.below(1300));
-  await sandbox.kill(pid);
+  await sandbox.kill('drive');
   await until('the writer has met the end of the drive', () => writer.exitCode !== null);
   expect(writer.exitCode, 'somebody else unmounted the drive').not.toBe(3);
   await synced;

@@ -67,7 +67,7 @@ const dieWithQuote = async (): Promise<void> => {
     TUSKFS_FAILPOINTS: 'flush.register_signed',
     TUSKFS_FAILPOINT_FILE: sandbox.path(`fired${files}`),
   });
-  const pid = await sandbox.pid('drive');
+  const pid = await sandbox.orphan('drive');
   await write(mountPoint);
   await sandbox.tuskfs(['sync', 'drive']);
   await until('the daemon has died', () => startTicksOf(pid) === undefined);

@@ -30,7 +30,7 @@ const events = {
     await forget();
   },
   kill: async () => {
-    await box.kill(await box.pid('main'));
+    await box.kill('main');
     await box.mount('main');
   },
 };

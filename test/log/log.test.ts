@@ -35,7 +35,7 @@ const append = (log: Log, mutations: string, data: Buffer): number => {
   const room = log.reserve(mutations.length, data.length, false)!;
   const scratch = Buffer.alloc(RECORD_HEADER_BYTES + mutations.length);
   scratch.write(mutations, RECORD_HEADER_BYTES, 'latin1');
-  log.append(room, { timeMs: 5, inodes: 6, contentBytes: 7 }, scratch, data);
+  log.append(room, { request: 8, timeMs: 5, inodes: 6, contentBytes: 7 }, scratch, data);
   return room.dataAddr;
 };
 

@@ -22,7 +22,7 @@ let ended: Promise<unknown>;
 const mount = async (): Promise<void> => {
   const { device } = await mountVolume({ source: 'disk', mountPoint });
   // Every write arrives by itself, and nothing is kept for later.
-  ended = new Session(device, disk, {}, Init.WRITEBACK_CACHE).run();
+  ended = new Session(device, disk, { without: Init.WRITEBACK_CACHE }).run();
 };
 
 process.on('message', async (request: DiskRequest) => {

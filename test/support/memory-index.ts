@@ -157,8 +157,11 @@ export class MemoryIndex implements Index {
     }
     return { applied, superseded: commit.ranges.length - applied };
   }
+  orphans(): Ino[] {
+    return [...this.inodes.values()].filter(row => row.nlink === 0).map(row => row.ino);
+  }
   removeOrphans(): void {
-    for (const [ino, row] of this.inodes) if (row.nlink === 0) this.removeAll(ino);
+    for (const ino of this.orphans()) this.removeAll(ino);
   }
   changes(): number {
     return 0;

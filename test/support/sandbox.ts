@@ -169,16 +169,31 @@ export class Sandbox {
     await this.ok(['umount', mountPoint]);
   }
 
-  /** Kills the daemon of a mounted volume; it and its mount's connection are gone when this resolves. */
-  async kill(pid: number): Promise<void> {
+  /** Kills the keeper of a mounted volume and then its daemon; they and the mount's connection are gone when this resolves. */
+  async kill(volume: string): Promise<void> {
+    const pid = await this.orphan(volume);
     process.kill(pid, 'SIGKILL');
     await until(`process ${pid} is gone`, () => startTicksOf(pid) === undefined);
   }
 
+  /** Kills the keeper of a mounted volume, so that the daemon's death is the mount's; the daemon. */
+  async orphan(volume: string): Promise<number> {
+    const { pid, keeper } = await this.where(volume);
+    if (keeper !== null) {
+      process.kill(keeper, 'SIGKILL');
+      await until(`process ${keeper} is gone`, () => startTicksOf(keeper) === undefined);
+    }
+    return pid;
+  }
+
   /** Process that serves a mounted volume. */
   async pid(volume: string): Promise<number> {
-    const { socket } = volumePaths(this.state(volume));
-    return ((await callDaemon(socket, 'where')) as { pid: number }).pid;
+    return (await this.where(volume)).pid;
+  }
+
+  /** Processes of a mounted volume; no keeper (null) if it is gone. */
+  where(volume: string): Promise<{ pid: number; keeper: number | null; mountPoint: string }> {
+    return callDaemon(volumePaths(this.state(volume)).socket, 'where');
   }
 
   /** `tuskfs status` of a mounted volume. */

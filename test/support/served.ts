@@ -7,6 +7,8 @@ import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { callDaemon } from '../../src/daemon/control.ts';
+import type { Patience } from '../../src/daemon/patience.ts';
 import type { SessionCounters } from '../../src/fuse/session.ts';
 import type { ServerOptions, ServerRequest } from './serve-vfs.ts';
 
@@ -40,6 +42,34 @@ export class Served {
     this.#server = server;
     const [message] = await Promise.race([once(server, 'message'), once(server, 'exit')]);
     if (message !== 'mounted') throw new Error(`the server ended with ${message}`);
+  }
+
+  /** Mounts under a keeper, which starts the server again whenever it dies. */
+  async startKept(env: NodeJS.ProcessEnv = {}, patience?: Patience): Promise<void> {
+    const words = patience === undefined ? [] : [JSON.stringify(patience)];
+    const keeper = fork(
+      new URL('./keep-vfs.ts', import.meta.url),
+      [this.state, this.drive, ...words],
+      { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], env: { ...process.env, ...env } },
+    );
+    this.#server = keeper;
+    const [message] = await Promise.race([once(keeper, 'message'), once(keeper, 'exit')]);
+    if (message !== 'mounted') throw new Error(`the keeper ended with ${message}`);
+  }
+
+  /** The server under a keeper; waits for the next while there is none. */
+  async where(): Promise<{ pid: number; restarts: number }> {
+    return callDaemon(join(this.state, 'control.sock'), 'where');
+  }
+
+  /** Kills the server under a keeper, which will start another. */
+  async killServer(): Promise<void> {
+    process.kill((await this.where()).pid, 'SIGKILL');
+  }
+
+  /** The process that this one started: server or keeper. */
+  get process(): ChildProcess {
+    return this.#server!;
   }
 
   /** Unmounts and waits for the server, which must end well. */

@@ -4,6 +4,7 @@
 
 mod codec;
 mod fuse;
+mod handover;
 mod log;
 mod pool;
 mod seal;

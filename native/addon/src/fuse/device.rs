@@ -2,8 +2,8 @@
 //! buffer, notifications from a thread of their own (the kernel may make them wait for an answer
 //! of this very process).
 
-use std::cell::{OnceCell, RefCell};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::cell::RefCell;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -25,7 +25,10 @@ const VIEWS_MAX: usize = 1000;
 /// Looks between two readings of the clock while spinning.
 const LOOKS: u32 = 4;
 
-type Job = Box<dyn FnOnce() + Send>;
+/// Resolves the promise of a notification.
+type Tell = Box<dyn FnOnce(i32) + Send>;
+/// A message and whom to tell.
+type Note = (Vec<u8>, Tell);
 
 #[napi]
 pub struct FuseDevice {
@@ -34,7 +37,7 @@ pub struct FuseDevice {
     reply: Arc<Memory>,
     pace: Rc<Pace>,
     watch: RefCell<Option<Watch>>,
-    notifier: OnceCell<Sender<Job>>,
+    notifier: RefCell<Option<Sender<Note>>>,
 }
 
 #[napi]
@@ -52,7 +55,7 @@ impl FuseDevice {
             reply: Memory::new(io_bytes as usize + PAGE)?,
             pace: Rc::new(Pace::default()),
             watch: RefCell::new(None),
-            notifier: OnceCell::new(),
+            notifier: RefCell::new(None),
         })
     }
 
@@ -144,6 +147,9 @@ impl FuseDevice {
         }
         let length = (length as usize).min(self.reply.len());
         let head = unsafe { std::slice::from_raw_parts(self.reply.pointer(0), length) };
+        for view in &views {
+            bring_in(view);
+        }
         let mut parts = Vec::with_capacity(views.len() + 1);
         parts.push(IoSlice::new(head));
         parts.extend(views.iter().map(|view| IoSlice::new(view)));
@@ -153,30 +159,25 @@ impl FuseDevice {
     /// Sends a notification from a thread that serves nothing; resolves to 0 or a negative errno.
     #[napi]
     pub fn notify<'env>(&self, env: &'env Env, message: BufferSlice) -> Result<Object<'env>> {
-        let fd = self.open_fd()?;
         let bytes = message.to_vec();
         let (deferred, promise) = env.create_deferred()?;
-        let job: Job = Box::new(move || {
-            let result = outcome(write(&fd, &bytes));
-            deferred.resolve(move |_| Ok(result));
-        });
-        let queue = match self.notifier.get() {
+        let tell: Tell = Box::new(move |result| deferred.resolve(move |_| Ok(result)));
+        let mut notifier = self.notifier.borrow_mut();
+        let queue = match notifier.as_ref() {
             Some(queue) => queue,
-            None => {
-                let started = start_notifier()?;
-                self.notifier.get_or_init(|| started)
-            }
+            None => notifier.insert(start_notifier(self.open_fd()?.as_raw_fd())?),
         };
         queue
-            .send(job)
+            .send((bytes, tell))
             .map_err(|_| Error::from_reason("the thread for notifications is gone"))?;
         Ok(promise)
     }
 
-    /// Stops watching and closes the descriptor (unless a notification still uses it).
+    /// Stops watching and closes the descriptor (a notification under way has a copy).
     #[napi]
     pub fn close(&self) {
         self.watch.borrow_mut().take();
+        self.notifier.borrow_mut().take();
         self.fd.borrow_mut().take();
     }
 
@@ -189,6 +190,17 @@ impl FuseDevice {
     }
 }
 
+/// Touches every page of mapped bytes. The kernel copies from pages that are there even while the
+/// process is being killed; bringing one in would fail then, and with it the program that reads.
+fn bring_in(bytes: &[u8]) {
+    for page in bytes.chunks(PAGE) {
+        std::hint::black_box(unsafe { std::ptr::read_volatile(page.as_ptr()) });
+    }
+    if let Some(last) = bytes.last() {
+        std::hint::black_box(unsafe { std::ptr::read_volatile(last) });
+    }
+}
+
 fn outcome(written: rustix::io::Result<usize>) -> i32 {
     match written {
         Ok(_) => 0,
@@ -196,12 +208,22 @@ fn outcome(written: rustix::io::Result<usize>) -> i32 {
     }
 }
 
-/// A thread that runs jobs in order until the device is gone.
-fn start_notifier() -> Result<Sender<Job>> {
-    let (queue, jobs) = channel::<Job>();
+/// Sends notifications in order until the device is closed. One thread does what the kernel may make
+/// wait, another, which shares the event loop's descriptors, says how it went.
+fn start_notifier(fd: RawFd) -> Result<Sender<Note>> {
+    let failed = |error| Error::from_reason(format!("a thread could not be started: {error}"));
+    let (queue, messages) = channel::<Note>();
+    let (sent, told) = channel::<(i32, Tell)>();
     std::thread::Builder::new()
         .name("tuskfs-notify".into())
-        .spawn(move || jobs.into_iter().for_each(|job| job()))
-        .map_err(|error| Error::from_reason(format!("a thread could not be started: {error}")))?;
+        .spawn(move || told.into_iter().for_each(|(result, tell)| tell(result)))
+        .map_err(failed)?;
+    super::apart(Some(fd), move || {
+        let device = unsafe { BorrowedFd::borrow_raw(fd) };
+        for (bytes, tell) in messages {
+            let _ = sent.send((outcome(write(device, &bytes)), tell));
+        }
+    })
+    .map_err(failed)?;
     Ok(queue)
 }

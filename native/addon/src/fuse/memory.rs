@@ -22,7 +22,9 @@ impl Memory {
                 std::ptr::null_mut(),
                 bytes,
                 ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::PRIVATE,
+                // The kernel writes requests here, even while the process is being killed: it could
+                // not bring a page in then, and the request would fail.
+                MapFlags::PRIVATE | MapFlags::POPULATE,
             )
         }
         .map_err(|error| Error::from_reason(format!("no memory for {bytes} bytes: {error}")))?;

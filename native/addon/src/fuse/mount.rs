@@ -96,7 +96,10 @@ pub fn fuse_mount<'env>(env: &'env Env, request: MountRequest) -> Result<Object<
 pub fn fuse_unmount<'env>(env: &'env Env, mount_point: String, lazy: bool) -> Result<Object<'env>> {
     super::on_own_thread(env, move || {
         let result = if geteuid().is_root() {
-            unmount_as_root(&mount_point, lazy)
+            // The kernel first has dirty pages written.
+            super::apart(None, move || unmount_as_root(&mount_point, lazy))
+                .map_err(|error| Failure::of("unmount", error))
+                .and_then(|thread| thread.join().unwrap_or(Ok(())))
         } else {
             unmount_by_helper(&mount_point, lazy)
         };

@@ -1,0 +1,100 @@
+/** How a mount under a keeper ends (S-46): unmounted or stopped while there is no server, by too many deaths, with the keeper. */
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { until } from '../support/sandbox.ts';
+import { Served } from '../support/served.ts';
+
+let served: Served;
+beforeEach(() => {
+  served = new Served('keeper');
+});
+afterEach(() => served.remove());
+
+const isMounted = (): boolean =>
+  readFileSync('/proc/self/mounts', 'utf8').includes(` ${served.drive} `);
+/** The keeper's exit code. */
+const ended = async (): Promise<unknown> => (await once(served.process, 'exit'))[0];
+
+test('umount(8) while there is no server waits for the next and ends all', async () => {
+  await served.startKept();
+  await served.sh('echo kept > drive/f');
+  const exit = ended();
+  await served.killServer();
+  await served.sh('umount drive');
+  expect(await exit).toBe(0);
+  await served.start();
+  expect(await served.sh('cat drive/f')).toBe('kept\n');
+});
+
+test('a keeper that is told to stop while there is no server has the next one stop', async () => {
+  await served.startKept();
+  const exit = ended();
+  await served.killServer();
+  served.process.kill('SIGTERM');
+  expect(await exit).toBe(0);
+  expect(isMounted()).toBe(false);
+});
+
+test('a server that dies again and again takes the mount with it, and nothing that was received', async () => {
+  const patience = { deathsMax: 3, soonMs: 10_000, freeDeaths: 1, waitMs: 10, waitMsMax: 100 };
+  await served.startKept({}, patience);
+  await served.sh('echo kept > drive/f; mv state/index/local.db state/away');
+  const exit = ended();
+  await served.killServer();
+  // Somebody waits there, and is told.
+  expect(await served.sh('cat drive/f 2>&1 || echo refused')).toMatch(/refused\n$/);
+  expect(await exit).toBe(1);
+  expect(isMounted()).toBe(false);
+  expect(existsSync(join(served.state, 'control.sock'))).toBe(false);
+  expect(readFileSync(join(served.state, 'daemon.log'), 'utf8')).toMatch(
+    /4 times in a row.*is unmounted\. Everything it took over is safe/,
+  );
+  await served.sh('mv state/away state/index/local.db');
+  await served.startKept();
+  expect(await served.sh('cat drive/f')).toBe('kept\n');
+  await served.stop();
+});
+
+test('without its keeper the server goes on, and the mount ends with it', async () => {
+  await served.startKept();
+  const { pid } = await served.where();
+  await served.kill();
+  await served.sh('echo kept > drive/f');
+  expect(await served.where()).toMatchObject({ pid });
+  process.kill(pid, 'SIGKILL');
+  await until('the mount is dead', async () =>
+    (await served.sh('cat drive/f 2>&1 || true')).includes('not connected'),
+  );
+  await served.startKept();
+  expect(await served.sh('cat drive/f')).toBe('kept\n');
+  await served.stop();
+});
+
+test('a second mount is refused while keeper or server lives', async () => {
+  await served.startKept();
+  const exit = ended();
+  await expect(served.startKept()).rejects.toThrow('ended');
+  expect(isMounted()).toBe(true);
+  await served.sh('umount drive');
+  expect(await exit).toBe(0);
+});
+
+test('no child of keeper or server inherits what was handed over', async () => {
+  await served.startKept();
+  const { pid } = await served.where();
+  for (const holder of [served.process.pid!, pid]) {
+    const found: string[] = [];
+    for (const fd of readdirSync(`/proc/${holder}/fd`)) {
+      const target = readlinkSync(`/proc/${holder}/fd/${fd}`);
+      const name = ['/dev/fuse', join(served.state, 'lock')].find(path => target === path);
+      if (name === undefined) continue;
+      found.push(name);
+      const flags = /flags:\t(\d+)/.exec(readFileSync(`/proc/${holder}/fdinfo/${fd}`, 'utf8'))![1]!;
+      expect(Number.parseInt(flags, 8) & 0o2000000, `${holder}: ${target}`).not.toBe(0);
+    }
+    expect(found.length).toBeGreaterThanOrEqual(2);
+  }
+  await served.stop();
+});
