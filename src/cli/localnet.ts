@@ -8,6 +8,7 @@ import {
   misbehave,
   runLocalnet,
   setPrices,
+  setStakes,
   setTip,
   startNodes,
   stopLocalnet,
@@ -49,7 +50,7 @@ const describe = (status: LocalnetStatus): string =>
     `relay      ${status.relayUrl} (upload relay and aggregator; tip: ${JSON.stringify(status.tip)})`,
     `system     ${status.packageConfig.systemObjectId}`,
     `staking    ${status.packageConfig.stakingPoolId}`,
-    `epoch      ${status.epoch}`,
+    `epoch      ${status.epoch}${status.isChanging ? ', shards still move' : ''}`,
     `prices     ${status.prices.storage} FROST storage, ${status.prices.write} FROST write, a unit of 1 MiB`,
     `directory  ${status.directory}`,
     `process    ${status.pid}, ${status.cpuMs / 1000} s of processor time in all`,
@@ -180,6 +181,15 @@ const ledgerCommands = (localnet: Command): void => {
       await setPrices(await rpcUrlOf(options), BigInt(storage), BigInt(write));
       say(`a unit costs ${storage} FROST an epoch and ${write} FROST to write`);
       if (options.json === true) print(true, { storage, write }, () => '');
+    });
+  withDirectory(localnet.command('stake'))
+    .argument('<n>', 'number of a node, from 0', wholeNumber(0, 999))
+    .argument('<wal>', 'WAL', wholeNumber(0, 10_000_000))
+    .description('set a node’s stake: with the next epoch shards follow stakes')
+    .action(async (node: number, wal: number, options: Where) => {
+      await setStakes(await rpcUrlOf(options), [{ node, frost: `${wal}000000000` }]);
+      say(`node-${node} has a stake of ${wal} WAL from the next epoch on`);
+      if (options.json === true) print(true, { node, wal }, () => '');
     });
   const epoch = localnet.command('epoch').description('control epochs');
   withDirectory(epoch.command('advance'))

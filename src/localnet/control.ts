@@ -212,6 +212,12 @@ export const faucet = (
 export const setPrices = (rpcUrl: string, storage: bigint, write: bigint): Promise<void> =>
   callLedger(rpcUrl, 'price', { storage: String(storage), write: String(write) });
 
+/** Stakes of nodes in FROST, by index, from the next epoch on: shards follow them. */
+export const setStakes = (
+  rpcUrl: string,
+  stakes: readonly { node: number; frost: string }[],
+): Promise<void> => callLedger(rpcUrl, 'stake', { stakes });
+
 /** Ends the current epoch `by` times; returns the new one. */
 export const advanceEpoch = (rpcUrl: string, by = 1): Promise<{ epoch: number }> =>
   callLedger(rpcUrl, 'epoch/advance', { by });

@@ -28,7 +28,16 @@ export type LedgerEvent = {
       readonly objectId: SuiId;
       readonly epoch: Epoch;
     }
-  | { readonly kind: 'epoch'; readonly epoch: Epoch }
+  | {
+      readonly kind: 'epoch';
+      readonly epoch: Epoch;
+      /** Shards by node index, if they are not those of the epoch before: shards must move. */
+      readonly committee?: readonly (readonly number[])[];
+    }
+  /** Nodes of a quorum of shards have what the new committee must hold. */
+  | { readonly kind: 'epochDone'; readonly epoch: Epoch }
+  /** A quorum attested that the blob's slivers are no encoding. */
+  | { readonly kind: 'invalidated'; readonly blobId: BlobId; readonly epoch: Epoch }
 );
 
 /** A node as the ledger's genesis describes it. */
@@ -42,6 +51,7 @@ export interface GenesisNode {
   readonly publicKey: string;
   /** P-256 public key of the TLS certificate, as the pool publishes it, hex; empty without --tls. */
   readonly networkPublicKey: string;
+  /** At genesis. */
   readonly shards: readonly number[];
 }
 
@@ -50,6 +60,10 @@ export interface LedgerState {
   readonly epoch: Epoch;
   readonly nShards: number;
   readonly nodes: readonly GenesisNode[];
+  /** Shards by node index now; none: the node is not in the committee. */
+  readonly committee: readonly (readonly number[])[];
+  /** Those of the epoch before, while shards move. */
+  readonly previous?: readonly (readonly number[])[];
   readonly registrationDelayMs: number;
   readonly systemObjectId: SuiId;
   readonly stakingPoolId: SuiId;
@@ -59,3 +73,13 @@ export interface LedgerState {
 export interface LedgerEvents {
   readonly events: readonly LedgerEvent[];
 }
+
+/** Members of the committee in the order of certificates, with their shards now. */
+export const membersOf = (state: LedgerState): GenesisNode[] =>
+  state.nodes
+    .map(node => ({ ...node, shards: state.committee[node.index] ?? [] }))
+    .filter(node => node.shards.length > 0);
+
+/** Who serves reads: while shards move, the nodes of the epoch before. */
+export const readersOf = (state: LedgerState): GenesisNode[] =>
+  membersOf({ ...state, committee: state.previous ?? state.committee });

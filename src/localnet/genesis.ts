@@ -30,7 +30,7 @@ export const nodeConfig = (
     directory,
     misbehaves: network.misbehaving[index] ?? [],
     identity: {
-      shards: shardsOf(network, index),
+      index,
       nShards: network.shards,
       blsSecret: keys.blsSecret,
       blsPublic: keys.blsPublic48,

@@ -7,6 +7,7 @@ import {
   misbehave,
   runLocalnet,
   setPrices,
+  setStakes,
   setTip,
   startNodes,
   stopLocalnet,
@@ -26,6 +27,8 @@ export interface LocalnetHandle extends LocalnetStatus {
   setPrice(storage: bigint, write: bigint): Promise<void>;
   /** What the upload relay wants to be paid. */
   setTip(tip: Tip): Promise<void>;
+  /** Stakes of nodes in whole WAL, by index, from the next epoch on: shards follow them. At first 1,000 WAL a shard. */
+  setStakes(stakes: Readonly<Record<number, number>>): Promise<void>;
   /** Returns the new epoch. */
   advanceEpoch(by?: number): Promise<number>;
   /** 1,000 WAL and 100 SUI. */
@@ -52,6 +55,14 @@ export const startLocalnet = async (
     startNode: (...indices) => startNodes(directory, indices),
     misbehave: (node, ...modes) => misbehave(directory, [node].flat(), modes),
     setPrice: (storage, write) => setPrices(status.rpcUrl, storage, write),
+    setStakes: stakes =>
+      setStakes(
+        status.rpcUrl,
+        Object.entries(stakes).map(([node, wal]) => ({
+          node: Number(node),
+          frost: `${wal}000000000`,
+        })),
+      ),
     setTip: tip => setTip(directory, tip),
     advanceEpoch: async by => (await advanceEpoch(status.rpcUrl, by)).epoch,
     faucet: async address => void (await faucet(status.rpcUrl, address)),

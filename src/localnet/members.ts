@@ -34,7 +34,7 @@ export const membersHere = async (
   const follower = await Follower.start(rpcUrl, network.delayMs);
   const nodes = Array.from(
     { length: network.nodes },
-    (_, index) => new StorageNode(nodeConfig(paths, network, index), follower.registry),
+    (_, index) => new StorageNode(nodeConfig(paths, network, index), follower.registry, follower),
   );
   return {
     isUp: index => nodes[index]!.up,

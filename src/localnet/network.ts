@@ -76,13 +76,13 @@ export class Localnet {
     const state = ledger.state();
     const prices = ledger.prices();
     const gatewayUrl = `http://127.0.0.1:${gatewayPort(this.#network)}`;
-    const nodes = state.nodes.map(({ index, name, address, shards }): NodeStatus => {
+    const nodes = state.nodes.map(({ index, name, address }): NodeStatus => {
       const pid = this.#members.pid(index);
       return {
         index,
         name,
         address,
-        shards,
+        shards: state.committee[index] ?? [],
         state: this.#members.isUp(index) ? 'up' : 'stopped',
         misbehaves: this.#network.misbehaving[index] ?? [],
         cpuMs: pid === undefined ? null : cpuMsOf(pid),
@@ -101,6 +101,7 @@ export class Localnet {
       nodeScheme: this.#network.tls ? 'https' : 'http',
       nShards: state.nShards,
       epoch: state.epoch,
+      isChanging: state.previous !== undefined,
       prices: { storage: String(prices.storage), write: String(prices.write) },
       nodes,
       pid: process.pid,

@@ -36,13 +36,14 @@ export const askPeer = (
     readonly signal: AbortSignal;
     readonly body?: Uint8Array;
     readonly bytesMax?: number;
+    readonly timeoutMs?: number;
   },
 ): Promise<PeerAnswer> =>
   new Promise((resolve, reject) => {
-    const { body, bytesMax = SMALL_BYTES_MAX } = options;
+    const { body, bytesMax = SMALL_BYTES_MAX, timeoutMs = TIMEOUT_MS } = options;
     const scheme = peer.networkPublicKey === '' ? 'http' : 'https';
     const send = scheme === 'http' ? httpRequest : httpsRequest;
-    const signal = AbortSignal.any([options.signal, AbortSignal.timeout(TIMEOUT_MS)]);
+    const signal = AbortSignal.any([options.signal, AbortSignal.timeout(timeoutMs)]);
     const failed = (cause: Error) =>
       reject(new TuskError('network', `${peer.name}: ${cause.message}`, { cause }));
     const call = send(

@@ -31,6 +31,8 @@ export interface LocalnetStatus {
   readonly nodeScheme: 'http' | 'https';
   readonly nShards: number;
   readonly epoch: Epoch;
+  /** Do shards still move to the committee of this epoch? */
+  readonly isChanging: boolean;
   /** FROST a unit (1 MiB): storage an epoch, and writing; decimal strings. */
   readonly prices: { readonly storage: string; readonly write: string };
   readonly nodes: readonly NodeStatus[];

@@ -10,12 +10,12 @@ import {
   readSliver,
 } from '../../src/localnet/node/bcs.ts';
 import { Misbehaviour } from '../../src/localnet/node/misbehave.ts';
-import { Registry } from '../../src/localnet/node/registry.ts';
 import { native } from '../../src/native.ts';
 import {
   ask,
   makeBlob,
   makeNode,
+  makeRegistry,
   N_SHARDS,
   OBJECT_ID,
   pairsOf,
@@ -37,12 +37,12 @@ beforeAll(async () => {
   directory = temporary();
   blob = await makeBlob(directory, 'one');
   later = await makeBlob(directory, 'two');
-  const registry = new Registry(1);
+  const registry = makeRegistry();
   registry.apply(registered(blob.id, 1));
   registry.apply(registered(later.id, 2));
   made = makeNode(join(directory, 'node'), 1, registry);
   await made.node.start();
-  pairs = pairsOf(made.identity.shards, blob.id);
+  pairs = pairsOf(made.shards, blob.id);
   path = `blobs/${blob.id}`;
   await upload(made.node.port, blob, pairs);
 });
@@ -167,7 +167,7 @@ test('endless: more than anybody asked for', async () => {
 
 test('forgets: confirms what it never kept', async () => {
   tell('forgets');
-  const mine = pairsOf(made.identity.shards, later.id);
+  const mine = pairsOf(made.shards, later.id);
   await upload(made.node.port, later, mine);
   const confirmed = `blobs/${later.id}/confirmation/deletable/${OBJECT_ID}`;
   expect((await ask(made.node.port, 'GET', confirmed)).status).toBe(200);

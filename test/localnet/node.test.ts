@@ -2,12 +2,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { blobIdToBytes } from '../../src/base/ids.ts';
-import { Registry } from '../../src/localnet/node/registry.ts';
+import type { Registry } from '../../src/localnet/node/registry.ts';
 import { native } from '../../src/native.ts';
 import {
   ask,
   makeBlob,
   makeNode,
+  makeRegistry,
   N_SHARDS,
   OBJECT_ID,
   pairsOf,
@@ -26,10 +27,10 @@ beforeAll(async () => {
 });
 afterAll(() => remove(directory));
 
-const openNode = async (name: string, registry = new Registry(1)) => {
+const openNode = async (name: string, registry = makeRegistry()) => {
   const made = makeNode(join(directory, name), 1, registry);
   await made.node.start();
-  const pairs = pairsOf(made.identity.shards, blob.id);
+  const pairs = pairsOf(made.shards, blob.id);
   return { ...made, registry, pairs, port: made.node.port, home: join(directory, name) };
 };
 

@@ -8,7 +8,7 @@ import type { LedgerEvent } from '../../src/localnet/feed.ts';
 import { writeSliver } from '../../src/localnet/node/bcs.ts';
 import { nodeKeys } from '../../src/localnet/node/keys.ts';
 import { StorageNode } from '../../src/localnet/node/node.ts';
-import type { Registry } from '../../src/localnet/node/registry.ts';
+import { Registry } from '../../src/localnet/node/registry.ts';
 import { dealtShards, pairOfShard, rotationOf } from '../../src/localnet/node/shards.ts';
 import { type EncodedBlob, native } from '../../src/native.ts';
 
@@ -55,11 +55,26 @@ export const makeBlob = async (directory: string, seed: string, size = 5000): Pr
   };
 };
 
+/** A registry of the nodes of these tests. */
+export const makeRegistry = (epoch = 1): Registry =>
+  new Registry(
+    epoch,
+    Array.from({ length: NODES }, (_, index) => ({
+      index,
+      nodeId: `0x${String(index).padStart(64, '0')}`,
+      name: `node-${index}`,
+      address: '127.0.0.1:0',
+      publicKey: '',
+      networkPublicKey: '',
+      shards: dealtShards(index, NODES, N_SHARDS),
+    })),
+  );
+
 /** A node that knows what the test tells its registry. */
 export const makeNode = (directory: string, index: number, registry: Registry, tls = false) => {
   const keys = nodeKeys(directory, tls);
   const identity = {
-    shards: dealtShards(index, NODES, N_SHARDS),
+    index,
     nShards: N_SHARDS,
     blsSecret: keys.blsSecret,
     blsPublic: keys.blsPublic48,
@@ -69,7 +84,7 @@ export const makeNode = (directory: string, index: number, registry: Registry, t
     keys.tls === undefined ? config : { ...config, tls: keys.tls },
     registry,
   );
-  return { node, keys, identity };
+  return { node, keys, shards: dealtShards(index, NODES, N_SHARDS) };
 };
 
 export const pairsOf = (shards: readonly number[], id: BlobId): number[] =>

@@ -5,12 +5,12 @@ import type { TLSSocket } from 'node:tls';
 import { bcs } from '@mysten/sui/bcs';
 import { blake2b } from '@noble/hashes/blake2.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Registry } from '../../src/localnet/node/registry.ts';
 import { native } from '../../src/native.ts';
 import {
   ask,
   makeBlob,
   makeNode,
+  makeRegistry,
   N_SHARDS,
   NODES,
   pairsOf,
@@ -42,12 +42,12 @@ const nodes: ReturnType<typeof makeNode>[] = [];
 beforeAll(async () => {
   directory = temporary();
   blob = await makeBlob(directory, 'symbols');
-  const registry = new Registry(1);
+  const registry = makeRegistry();
   registry.apply(registered(blob.id, 1));
   for (let i = 0; i < NODES; i++) {
     const made = makeNode(join(directory, `node-${i}`), i, registry);
     await made.node.start();
-    await upload(made.node.port, blob, pairsOf(made.identity.shards, blob.id));
+    await upload(made.node.port, blob, pairsOf(made.shards, blob.id));
     nodes.push(made);
   }
   ports = nodes.map(({ node }) => node.port);
@@ -121,8 +121,8 @@ describe.each(['primary', 'secondary'] as const)('a lost %s sliver', type => {
 });
 
 test('recovery symbols are also given by id, and refused only when there are none', async () => {
-  const pairs = pairsOf(nodes[0]!.identity.shards, blob.id);
-  const foreign = pairsOf(nodes[1]!.identity.shards, blob.id)[0]!;
+  const pairs = pairsOf(nodes[0]!.shards, blob.id);
+  const foreign = pairsOf(nodes[1]!.shards, blob.id)[0]!;
   const other = (pair: number) => N_SHARDS - 1 - pair;
   const own = `${pairs[0]}-${other(foreign)}`;
   const away = `${foreign}-${other(foreign)}`;
@@ -145,7 +145,7 @@ test('recovery symbols are also given by id, and refused only when there are non
 });
 
 test('with TLS a node shows the key that it publishes', async () => {
-  const { node, keys } = makeNode(join(directory, 'tls'), 0, new Registry(1), true);
+  const { node, keys } = makeNode(join(directory, 'tls'), 0, makeRegistry(), true);
   await node.start();
   const certificate = await new Promise<X509Certificate>((resolve, reject) => {
     const url = `https://127.0.0.1:${node.port}/v1/health`;

@@ -6,7 +6,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type BlobId, blobIdFromBytes } from '../../base/ids.ts';
 import { native } from '../../native.ts';
-import type { GenesisNode, LedgerState } from '../feed.ts';
+import { type GenesisNode, type LedgerState, readersOf } from '../feed.ts';
 import { rotationOf, shardOfPair } from '../node/shards.ts';
 import { type BlobMetadata, fetchMetadata, fetchSliver } from '../peers.ts';
 
@@ -54,14 +54,16 @@ const parseRange = (text: string): { start: number; end: number } => {
 
 /** One blob being read. */
 class Reading {
-  readonly #state: LedgerState;
+  readonly #nodes: readonly GenesisNode[];
+  readonly #nShards: number;
   readonly #blobId: BlobId;
   readonly #signal: AbortSignal;
   readonly #nodeOfShard: GenesisNode[] = [];
   readonly #rotation: number;
 
   constructor(state: LedgerState, blobId: BlobId, signal: AbortSignal) {
-    this.#state = state;
+    this.#nodes = readersOf(state);
+    this.#nShards = state.nShards;
     this.#blobId = blobId;
     this.#signal = signal;
     this.#rotation = rotationOf(Buffer.from(blobId, 'base64url'), state.nShards);
@@ -71,7 +73,8 @@ class Reading {
 
   /** The metadata, or why there is none: nodes of more than f shards are believed. */
   async metadata(): Promise<BlobMetadata> {
-    const { nodes, nShards } = this.#state;
+    const nodes = this.#nodes;
+    const nShards = this.#nShards;
     const said = new Map<number, number>();
     const found = await fetchMetadata(
       nodes,
@@ -105,7 +108,7 @@ class Reading {
     await this.#fetch(metadata, wanted, have, wanted.length);
     const missing = wanted.filter(index => !have.has(index));
     if (missing.length > 0) {
-      const { nShards } = this.#state;
+      const nShards = this.#nShards;
       const others = Array.from({ length: nShards }, (_, i) => i).filter(i => !wanted.includes(i));
       await this.#fetch(metadata, others, have, nPrimary);
       if (have.size < nPrimary) throw unavailable();
@@ -125,7 +128,7 @@ class Reading {
     have: Map<number, Buffer>,
     enough: number,
   ): Promise<void> {
-    const { nShards } = this.#state;
+    const nShards = this.#nShards;
     const queue = [...indices];
     const worker = async () => {
       while (have.size < enough) {

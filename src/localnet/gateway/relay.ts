@@ -14,7 +14,7 @@ import { messageOf, TuskError } from '../../base/errors.ts';
 import { blobIdFromBytes, type SuiId } from '../../base/ids.ts';
 import { log } from '../../base/log.ts';
 import { type EncodedBlob, native } from '../../native.ts';
-import type { GenesisNode, LedgerState } from '../feed.ts';
+import { type GenesisNode, type LedgerState, membersOf } from '../feed.ts';
 import { writeSliver } from '../node/bcs.ts';
 import { confirmationMessage } from '../node/confirmation.ts';
 import { pairOfShard, rotationOf, sliverOfPair } from '../node/shards.ts';
@@ -95,7 +95,7 @@ export const storeBlob = async (
 };
 
 class Upload {
-  readonly #state: LedgerState;
+  readonly #nodes: readonly GenesisNode[];
   readonly #encoded: EncodedBlob;
   readonly #sliversPath: string;
   readonly #kind: string;
@@ -110,7 +110,7 @@ class Upload {
     objectId: SuiId | undefined,
     signal: AbortSignal,
   ) {
-    this.#state = state;
+    this.#nodes = membersOf(state);
     this.#encoded = encoded;
     this.#sliversPath = sliversPath;
     this.#kind = objectId === undefined ? 'permanent' : `deletable/${objectId}`;
@@ -124,11 +124,11 @@ class Upload {
 
   /** Stores on all nodes at once; ends when all have, or a while after a quorum has. */
   async run(): Promise<RelayAnswer['confirmation_certificate']> {
-    const { nodes, nShards } = this.#state;
+    const { nShards } = this.#encoded;
     const quorum = Promise.withResolvers<void>();
     const file = await open(this.#sliversPath);
     try {
-      const each = nodes.map(async node => {
+      const each = this.#nodes.map(async node => {
         try {
           await this.#store(node, file);
           if (this.#isQuorum()) quorum.resolve();
@@ -157,13 +157,13 @@ class Upload {
 
   #shards(): number {
     return [...this.#signatures.keys()].reduce(
-      (sum, index) => sum + this.#state.nodes[index]!.shards.length,
+      (sum, index) => sum + this.#nodes[index]!.shards.length,
       0,
     );
   }
 
   #isQuorum(): boolean {
-    return 3 * this.#shards() >= 2 * this.#state.nShards + 1;
+    return 3 * this.#shards() >= 2 * this.#encoded.nShards + 1;
   }
 
   #certificate(): RelayAnswer['confirmation_certificate'] {
@@ -228,6 +228,6 @@ class Upload {
     ) {
       throw new TuskError('unverified', `the confirmation of ${node.name} does not verify`);
     }
-    this.#signatures.set(this.#state.nodes.indexOf(node), signature);
+    this.#signatures.set(this.#nodes.indexOf(node), signature);
   }
 }

@@ -32,6 +32,12 @@ const FaucetBody = z.strictObject({
 });
 const PriceBody = z.strictObject({ storage: amount, write: amount });
 const AdvanceBody = z.strictObject({ by: z.int().min(1).max(1000).default(1) });
+const StakeBody = z.strictObject({
+  stakes: z.array(z.strictObject({ node: z.int().nonnegative(), frost: amount })).min(1),
+});
+const SyncBody = z.strictObject({ epoch: z.int(), node: z.int().nonnegative() });
+const base64 = z.base64().transform(text => Buffer.from(text, 'base64'));
+const InvalidateBody = z.strictObject({ signature: base64, bitmap: base64, message: base64 });
 const EventsQuery = z.object({
   since: z.coerce.number().int().nonnegative().default(0),
   waitMs: z.coerce.number().int().nonnegative().max(WAIT_MS_MAX).default(0),
@@ -95,6 +101,21 @@ const ROUTES: Readonly<Record<string, Route>> = {
     let epoch = 0;
     for (let i = 0; i < by; i++) epoch = ledger.advanceEpoch();
     return { epoch, suiEpoch: ledger.suiEpoch() };
+  },
+  'POST /localnet/stake': ({ ledger, body }) => {
+    const { stakes } = StakeBody.parse(body);
+    ledger.setStakes(new Map(stakes.map(({ node, frost }) => [node, frost])));
+    return {};
+  },
+  'POST /localnet/epoch/done': ({ ledger, body }) => {
+    const { epoch, node } = SyncBody.parse(body);
+    ledger.syncDone(epoch, node);
+    return {};
+  },
+  'POST /localnet/invalidate': ({ ledger, body }) => {
+    const { signature, bitmap, message } = InvalidateBody.parse(body);
+    ledger.invalidate(signature, bitmap, message);
+    return {};
   },
   'POST /localnet/stop': ({ stop }) => {
     stop();

@@ -45,6 +45,8 @@ const FIRST_EPOCH = 1;
 export const FIRST_SUI_EPOCH = 1000;
 /** Version of the contract's state, as in the current sources. */
 const CONTRACT_VERSION = 4n;
+/** Stake that a node is born with for each of its shards: 1,000 WAL. */
+const GENESIS_STAKE = 1_000_000_000_000n;
 /** Part of the rewards that a node keeps, in hundredths of a percent; nobody stakes here. */
 const POOL_COMMISSION = 1000;
 
@@ -82,10 +84,10 @@ const checkShards = ({ nodes, nShards }: GenesisOptions): void => {
 
 const hex = (text: string) => Buffer.from(text, 'hex');
 
-/** Sum of all members' public keys, compressed. */
-const aggregateKey = (nodes: readonly GenesisNode[]): Uint8Array => {
+/** Sum of all members' public keys (hex), compressed. */
+export const aggregateKey = (publicKeys: readonly string[]): Uint8Array => {
   const { Point } = bls12_381.G1;
-  return nodes.reduce((sum, node) => sum.add(Point.fromHex(node.publicKey)), Point.ZERO).toBytes();
+  return publicKeys.reduce((sum, key) => sum.add(Point.fromHex(key)), Point.ZERO).toBytes();
 };
 
 const systemState = (options: GenesisOptions, denyList: string): SystemState => ({
@@ -97,7 +99,7 @@ const systemState = (options: GenesisOptions, denyList: string): SystemState => 
     })),
     n_shards: options.nShards,
     epoch: FIRST_EPOCH,
-    total_aggregated_key: aggregateKey(options.nodes),
+    total_aggregated_key: aggregateKey(options.nodes.map(node => node.publicKey)),
   },
   total_capacity_size: options.capacityBytes ?? 8n * 2n ** 40n,
   used_capacity_size: 0n,
@@ -161,7 +163,7 @@ const pool = (node: GenesisNode, options: GenesisOptions, state: SystemState, id
     },
     activation_epoch: 0,
     latest_epoch: FIRST_EPOCH,
-    wal_balance: 0n,
+    wal_balance: GENESIS_STAKE * BigInt(node.shards.length),
     num_shares: 0n,
     pending_shares_withdraw: empty,
     pre_active_withdrawals: empty,

@@ -5,6 +5,7 @@
  */
 import { GrpcTypes } from '@mysten/sui/grpc';
 import { normalizeSuiAddress } from '@mysten/sui/utils';
+import { TuskError } from '../../base/errors.ts';
 import { failpoint } from '../../base/failpoints.ts';
 import type { LedgerEvent, LedgerState } from '../feed.ts';
 import {
@@ -14,13 +15,22 @@ import {
   type Settings,
   systemTransaction,
 } from './create.ts';
-import { readStaking, readSystem, withNextEpoch, withPrices } from './epochs.ts';
+import {
+  readCommittees,
+  readStaking,
+  readSystem,
+  withNextEpoch,
+  withPrices,
+  withStakes,
+  withSyncDone,
+} from './epochs.ts';
 import { GRPC, Rejection } from './errors.ts';
 import { executeTransaction, type Machine, type Outcome } from './execute.ts';
 import { netGas, storageCost } from './gas.ts';
 import { digestOf, idOf } from './hash.ts';
 import { loadInputs } from './inputs.ts';
 import { Coin } from './layouts.ts';
+import { invalidBlob } from './move/certificate.ts';
 import { packagesOf } from './move/packages.ts';
 import { type ObjectValue, sealObject } from './objects.ts';
 import { type Simulation, simulate } from './resolve.ts';
@@ -93,17 +103,21 @@ export class Ledger {
       epoch: system.committee.epoch,
       nShards: system.committee.n_shards,
       nodes: this.#settings.nodes,
+      ...readCommittees(this.view(), this.machine.network, this.#settings.nodes),
       registrationDelayMs: this.#settings.registrationDelayMs,
       systemObjectId: ids.systemObject,
       stakingPoolId: ids.stakingObject,
     };
   }
 
-  /** Length of an epoch in ms (0: endless) and when the current one began. */
-  epochClock(): { epochMs: number; startedMs: number } {
-    const staking = readStaking(this.view(), this.machine.network);
-    const startedMs = Number(staking.epoch_state.EpochChangeDone ?? staking.first_epoch_start);
-    return { epochMs: Number(staking.epoch_duration), startedMs };
+  /** Length of an epoch in ms (0: endless) and when the current one began; undefined while its committee still takes over. */
+  epochClock(): { epochMs: number; startedMs: number | undefined } {
+    const { epoch_state, epoch_duration } = readStaking(this.view(), this.machine.network);
+    const startedMs = epoch_state.EpochChangeDone;
+    return {
+      epochMs: Number(epoch_duration),
+      startedMs: startedMs === undefined ? undefined : Number(startedMs),
+    };
   }
 
   /** Executes signed bytes, once; returns protobuf ExecutedTransaction. */
@@ -255,14 +269,56 @@ export class Ledger {
     };
   }
 
-  /** Begins the next epoch of Walrus and of Sui; returns Walrus' new epoch. */
+  /** Stakes of nodes (WAL in FROST, by index), as delegators would set them: they count from the next epoch on. */
+  setStakes(stakes: ReadonlyMap<number, bigint>): void {
+    const { nodes } = this.#settings;
+    const byId = new Map<string, bigint>();
+    for (const [index, stake] of stakes) {
+      const node = nodes[index];
+      if (node === undefined) throw new TuskError('not_found', `there is no node ${index}`);
+      byId.set(node.nodeId, stake);
+    }
+    this.#system(withStakes(this.view(), byId), []);
+  }
+
+  /** Begins the next epoch of Walrus and of Sui; returns Walrus' new epoch. `busy` while the last change is not done. */
   advanceEpoch(): number {
     const nowMs = this.#parts.clock.nowMs();
-    const { epoch, objects } = withNextEpoch(this.view(), this.machine.network, nowMs);
+    const view = this.view();
+    const { network } = this.machine;
+    if (readStaking(view, network).epoch_state.$kind === 'EpochChangeSync')
+      throw new TuskError(
+        'busy',
+        'the next epoch cannot begin: nodes of too few shards have taken over those of this one. Start nodes that are stopped, or wait',
+      );
+    const { nodes } = this.#settings;
+    const { epoch, objects, committee } = withNextEpoch(view, network, nodes, nowMs);
     const suiEpoch = this.suiEpoch() + 1;
-    this.#system(objects, [{ kind: 'epoch', epoch }], { suiEpoch: String(suiEpoch) });
+    const event = { kind: 'epoch' as const, epoch, ...(committee && { committee }) };
+    this.#system(objects, [event], { suiEpoch: String(suiEpoch), syncDone: '[]' });
     this.store.dropLocksBefore(suiEpoch);
     return epoch;
+  }
+
+  /** A node holds everything that it must hold in this epoch (contract `staking::epoch_sync_done`). */
+  syncDone(epoch: number, index: number): void {
+    const { committee } = this.state();
+    const done = new Set(JSON.parse(this.store.meta('syncDone') ?? '[]') as number[]).add(index);
+    const weight = [...done].reduce((sum, one) => sum + (committee[one]?.length ?? 0), 0);
+    const nowMs = this.#parts.clock.nowMs();
+    const change = withSyncDone(this.view(), this.machine.network, epoch, weight, nowMs);
+    if (change === undefined) return;
+    const events: NewEvent[] = change.done ? [{ kind: 'epochDone', epoch }] : [];
+    this.#system(change.objects, events, { syncDone: JSON.stringify([...done]) });
+  }
+
+  /** Marks a blob invalid by the certificate of f + 1 shards (contract `system::invalidate_blob_id`). */
+  invalidate(signature: Uint8Array, bitmap: Uint8Array, message: Uint8Array): void {
+    const { network } = this.machine;
+    const { committee } = readSystem(this.view(), network);
+    const blobId = invalidBlob(committee, signature, bitmap, message, network);
+    const event = { kind: 'invalidated' as const, blobId, epoch: committee.epoch };
+    this.#system([], [event]);
   }
 
   /** A change made by no signed transaction. */

@@ -23,6 +23,9 @@ const logger = log('ledger');
 /** Longest sleep that timers take without overflow (12 days). */
 const SLEEP_MS_MAX = 2 ** 30;
 
+/** How often a change of the epoch that is not done is looked at. */
+const SYNC_POLL_MS = 200;
+
 /** How to start a ledger. */
 export interface LedgerOptions {
   /** Where ledger.db lies; made if missing. */
@@ -90,7 +93,7 @@ const runEpochs = (ledger: Ledger, clock: Clock): (() => void) => {
     for (;;) {
       const { epochMs, startedMs } = ledger.epochClock();
       if (epochMs === 0) return;
-      const leftMs = startedMs + epochMs - clock.nowMs();
+      const leftMs = startedMs === undefined ? SYNC_POLL_MS : startedMs + epochMs - clock.nowMs();
       if (leftMs <= 0) ledger.advanceEpoch();
       else await clock.sleep(Math.min(leftMs, SLEEP_MS_MAX), stopping.signal);
     }

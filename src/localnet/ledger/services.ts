@@ -95,7 +95,7 @@ const ledgerService = (ledger: Ledger): Handlers => {
       const epoch = {
         epoch: BigInt(ledger.suiEpoch()),
         referenceGasPrice: REFERENCE_GAS_PRICE,
-        start: timestamp(startedMs),
+        start: timestamp(startedMs ?? ledger.nowMs()),
       };
       return { epoch };
     },

@@ -5,9 +5,12 @@
  */
 import { type Clock, systemClock } from '../../base/clock.ts';
 import { messageOf, TuskError } from '../../base/errors.ts';
+import type { Epoch } from '../../base/ids.ts';
 import { log } from '../../base/log.ts';
 import type { LedgerEvents, LedgerState } from '../feed.ts';
+import type { InvalidCertificate } from './inconsistency.ts';
 import { Registry } from './registry.ts';
+import type { Chain } from './sync.ts';
 
 const LONG_POLL_MS = 20_000;
 const RETRY_MS = 200;
@@ -20,8 +23,8 @@ const get = async <T>(rpcUrl: string, path: string, signal: AbortSignal): Promis
   return (await response.json()) as T;
 };
 
-/** Keeps a registry up to date with a ledger. */
-export class Follower {
+/** Keeps a registry up to date with a ledger, and tells the ledger what nodes have to say. */
+export class Follower implements Chain {
   readonly registry: Registry;
   readonly #rpcUrl: string;
   readonly #delayMs: number;
@@ -40,7 +43,7 @@ export class Follower {
   static async start(rpcUrl: string, delayMs: number, clock = systemClock): Promise<Follower> {
     const signal = AbortSignal.timeout(LONG_POLL_MS);
     const state = await get<LedgerState>(rpcUrl, '/localnet/state', signal);
-    const follower = new Follower(new Registry(state.epoch), rpcUrl, delayMs, clock);
+    const follower = new Follower(new Registry(state.epoch, state.nodes), rpcUrl, delayMs, clock);
     const horizonMs = clock.nowMs() - delayMs;
     let since = 0;
     for (;;) {
@@ -52,6 +55,29 @@ export class Follower {
     }
     follower.#ended = follower.#run();
     return follower;
+  }
+
+  /** Node `index` holds what it must hold in this epoch. */
+  syncDone(epoch: Epoch, node: number): Promise<void> {
+    return this.#post('/localnet/epoch/done', { epoch, node });
+  }
+
+  /** Marks a blob invalid. */
+  invalidate({ signature, bitmap, message }: InvalidCertificate): Promise<void> {
+    const text = (bytes: Buffer) => bytes.toString('base64');
+    const body = { signature: text(signature), bitmap: text(bitmap), message: text(message) };
+    return this.#post('/localnet/invalidate', body);
+  }
+
+  async #post(path: string, body: unknown): Promise<void> {
+    const response = await fetch(`${this.#rpcUrl}${path}`, {
+      method: 'POST',
+      body: JSON.stringify(body),
+      signal: this.#abort.signal,
+    });
+    if (!response.ok) {
+      throw new TuskError('network', `the ledger answered ${response.status} to ${path}`);
+    }
   }
 
   /** Stops following. */

@@ -4,7 +4,8 @@ import type { NodeService } from './service.ts';
 /** Health of a node; with `detailed` the state of each shard too. `startedAtMs` counts as `performance.now()`. */
 export const healthOf = (node: NodeService, startedAtMs: number, detailed: boolean): unknown => {
   const uptimeMs = Math.max(0, performance.now() - startedAtMs);
-  const { shards, blsPublic } = node.identity;
+  const { shards } = node;
+  const { blsPublic } = node.identity;
   return {
     uptime: { secs: Math.floor(uptimeMs / 1000), nanos: Math.floor((uptimeMs % 1000) * 1e6) },
     epoch: node.registry.epoch,

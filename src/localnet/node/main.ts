@@ -16,7 +16,11 @@ try {
   logToFile(paths.log);
   const network = readNetwork(paths)!;
   const follower = await Follower.start(rpcUrl, network.delayMs);
-  const node = new StorageNode(nodeConfig(paths, network, Number(index)), follower.registry);
+  const node = new StorageNode(
+    nodeConfig(paths, network, Number(index)),
+    follower.registry,
+    follower,
+  );
   await node.start();
   const end = async () => {
     await node.stop();

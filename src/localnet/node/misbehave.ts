@@ -168,7 +168,7 @@ const otherSliver = async (
   const read = async (index: number): Promise<SliverData> =>
     readSliver(await node.sliver(blobId, index, type as SliverType))!;
   const asked = await read(Number(pair));
-  const another = node.pairs(blobId).find(one => one !== Number(pair));
+  const another = node.readablePairs(blobId).find(one => one !== Number(pair));
   const lie =
     another === undefined
       ? { ...asked, index: (asked.index + 1) % node.identity.nShards }

@@ -17,6 +17,7 @@ import type { Registry } from './registry.ts';
 import { answerOf, send } from './routes.ts';
 import { type NodeIdentity, NodeService } from './service.ts';
 import { NodeStore } from './store.ts';
+import { type Chain, Sync } from './sync.ts';
 
 const KEEP_ALIVE_MS = 65_000;
 
@@ -32,17 +33,20 @@ export interface NodeConfig {
   readonly misbehaves?: readonly string[];
 }
 
-/** One node; may be started and stopped any number of times. */
+/** One node; may be started and stopped any number of times. Without a `chain` it only serves. */
 export class StorageNode {
   readonly config: NodeConfig;
   readonly #registry: Registry;
+  readonly #chain: Chain | undefined;
   #service: NodeService | undefined;
   #server: Server | undefined;
+  #sync: Sync | undefined;
   #misbehaviour: Misbehaviour;
 
-  constructor(config: NodeConfig, registry: Registry) {
+  constructor(config: NodeConfig, registry: Registry, chain?: Chain) {
     this.config = config;
     this.#registry = registry;
+    this.#chain = chain;
     this.#misbehaviour = new Misbehaviour(config.misbehaves);
   }
 
@@ -87,6 +91,10 @@ export class StorageNode {
     this.#service = service;
     this.#server = server;
     this.misbehave(this.#misbehaviour);
+    if (this.#chain !== undefined) {
+      this.#sync = new Sync(service, this.#chain);
+      this.#sync.start();
+    }
   }
 
   /** Refuses connections from now on; what is stored stays. */
@@ -94,6 +102,7 @@ export class StorageNode {
     const server = this.#server;
     if (server === undefined) return;
     this.#server = undefined;
+    await this.#sync?.stop();
     this.#service?.close();
     const closed = new Promise(resolve => server.close(resolve));
     server.closeAllConnections();

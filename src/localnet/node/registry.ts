@@ -2,11 +2,12 @@
  * What a storage node knows of the ledger: which blobs are registered, certified, permanent or
  * deletable, until when, and the epoch. It is fed with events in their order and holds nothing
  * durable: the ledger keeps all events, and a restart replays them. A blob without any live
- * registration does not exist for the nodes, from the moment the event is applied.
+ * registration does not exist for the nodes, from the moment the event is applied; neither does one
+ * that was found to be inconsistent. It also says who holds which shards, now and before.
  */
 import { EventEmitter } from 'node:events';
 import type { BlobId, Epoch, SuiId } from '../../base/ids.ts';
-import type { LedgerEvent } from '../feed.ts';
+import type { GenesisNode, LedgerEvent } from '../feed.ts';
 
 interface Registration {
   readonly deletable: boolean;
@@ -29,6 +30,7 @@ interface DeletableCounts {
 /** Answer to `GET …/status`, in the official JSON shape. */
 export type BlobStatus =
   | 'nonexistent'
+  | { readonly invalid: { readonly event: StatusEvent } }
   | {
       readonly permanent: {
         readonly endEpoch: Epoch;
@@ -45,16 +47,31 @@ export type BlobStatus =
       };
     };
 
-/** The nodes' common view of the ledger; emits `registered` and `gone` with a blob ID. */
-export class Registry extends EventEmitter<{ registered: [BlobId]; gone: [BlobId] }> {
+type Shards = readonly (readonly number[])[];
+
+/** The nodes' common view of the ledger; emits `registered`, `certified` and `gone` with a blob ID, `committee` when shards begin to move and `settled` when they have. */
+export class Registry extends EventEmitter<{
+  registered: [BlobId];
+  certified: [BlobId];
+  gone: [BlobId];
+  committee: [];
+  settled: [];
+}> {
+  /** All nodes, by index, with their shards at genesis. */
+  readonly nodes: readonly GenesisNode[];
   readonly #blobs = new Map<BlobId, Map<SuiId, Registration>>();
+  readonly #invalid = new Map<BlobId, StatusEvent>();
+  #committee: Shards;
+  #previous: Shards | undefined;
   #epoch: Epoch;
   #applied = 0;
   /** Events known to have happened but not yet applied. */
   pending = 0;
 
-  constructor(epoch: Epoch) {
+  constructor(epoch: Epoch, nodes: readonly GenesisNode[]) {
     super();
+    this.nodes = nodes;
+    this.#committee = nodes.map(node => node.shards);
     this.setMaxListeners(0);
     this.#epoch = epoch;
   }
@@ -72,9 +89,50 @@ export class Registry extends EventEmitter<{ registered: [BlobId]; gone: [BlobId
   /** Applies the next event. */
   apply(event: LedgerEvent): void {
     this.#applied = event.seq;
-    if (event.kind === 'epoch') this.#enter(event.epoch);
-    else if (event.kind === 'deleted') this.#delete(event.blobId, event.objectId);
-    else this.#record(event);
+    switch (event.kind) {
+      case 'epoch':
+        this.#enter(event.epoch, event.committee);
+        break;
+      case 'epochDone':
+        this.#settle();
+        break;
+      case 'deleted':
+        this.#delete(event.blobId, event.objectId);
+        break;
+      case 'invalidated':
+        this.#invalidate(event.blobId, event);
+        break;
+      default:
+        this.#record(event);
+    }
+  }
+
+  /** Shards of node `index` in this epoch. */
+  shardsOf(index: number): readonly number[] {
+    return this.#committee[index] ?? [];
+  }
+
+  /** Shards of node `index` in the epoch before, while they move; it still serves reads of them. */
+  previousShardsOf(index: number): readonly number[] {
+    return this.#previous?.[index] ?? [];
+  }
+
+  /** Do shards move? */
+  get isChanging(): boolean {
+    return this.#previous !== undefined;
+  }
+
+  /** The node that held a shard before it moved to another. */
+  previousOwner(shard: number): GenesisNode | undefined {
+    const index = this.#previous?.findIndex(shards => shards.includes(shard)) ?? -1;
+    return this.nodes[index];
+  }
+
+  /** Blobs that every node must hold its part of. */
+  certified(): BlobId[] {
+    return [...this.#blobs.keys()].filter(blobId =>
+      this.#live(blobId).some(one => one.certifiedEpoch !== undefined),
+    );
   }
 
   /** Is there a live registration of the blob? */
@@ -107,6 +165,8 @@ export class Registry extends EventEmitter<{ registered: [BlobId]; gone: [BlobId
 
   /** The blob's status as of the epoch that the node knows. */
   status(blobId: BlobId): BlobStatus {
+    const event = this.#invalid.get(blobId);
+    if (event !== undefined) return { invalid: { event } };
     const live = this.#live(blobId);
     if (live.length === 0) return 'nonexistent';
     const deletable = live.filter(one => one.deletable);
@@ -130,6 +190,7 @@ export class Registry extends EventEmitter<{ registered: [BlobId]; gone: [BlobId
   }
 
   #live(blobId: BlobId): Registration[] {
+    if (this.#invalid.has(blobId)) return [];
     const objects = this.#blobs.get(blobId)?.values() ?? [];
     return [...objects].filter(one => one.endEpoch > this.#epoch);
   }
@@ -144,7 +205,7 @@ export class Registry extends EventEmitter<{ registered: [BlobId]; gone: [BlobId
       certifiedEpoch: event.kind === 'certified' ? event.epoch : before?.certifiedEpoch,
       event: { txDigest: event.txDigest, eventSeq: String(event.eventSeq) },
     });
-    if (event.kind === 'registered') this.emit('registered', event.blobId);
+    if (event.kind !== 'extended') this.emit(event.kind, event.blobId);
   }
 
   #delete(blobId: BlobId, objectId: SuiId): void {
@@ -152,14 +213,27 @@ export class Registry extends EventEmitter<{ registered: [BlobId]; gone: [BlobId
     this.#forgetDead(blobId);
   }
 
-  #enter(epoch: Epoch): void {
+  #invalidate(blobId: BlobId, { txDigest, eventSeq }: LedgerEvent): void {
+    this.#invalid.set(blobId, { txDigest, eventSeq: String(eventSeq) });
+    this.emit('gone', blobId);
+  }
+
+  #settle(): void {
+    this.#previous = undefined;
+    this.emit('settled');
+  }
+
+  #enter(epoch: Epoch, committee: Shards | undefined): void {
     this.#epoch = epoch;
+    this.#previous = committee && this.#committee;
+    this.#committee = committee ?? this.#committee;
     for (const [blobId, objects] of this.#blobs) {
       for (const [objectId, one] of objects) {
         if (one.endEpoch <= epoch) objects.delete(objectId);
       }
       this.#forgetDead(blobId);
     }
+    if (committee !== undefined) this.emit('committee');
   }
 
   #forgetDead(blobId: BlobId): void {

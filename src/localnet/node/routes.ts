@@ -8,13 +8,17 @@ import { type BlobId, blobIdFromBytes, blobIdToBytes, type SliverType } from '..
 import { metadataBytesMax, writeDecodingSymbols, writeRecoverySymbols } from './bcs.ts';
 import { readBody } from './body.ts';
 import { healthOf } from './health.ts';
+import { attest } from './inconsistency.ts';
 import { Refusal } from './refusal.ts';
 import type { NodeService } from './service.ts';
 import { decodingSymbols, recoverySymbols, type SymbolFilter } from './symbols.ts';
 
 const REGISTRATION_WAIT_MS_MAX = 30_000;
-/** Requests for recovery symbols worked on at a time; more are told to come again (503). */
+/** Requests for recovery symbols that a node works on at a time; more are told to come again (503). */
 const RECOVERY_REQUESTS_MAX = 32;
+
+/** A symbol of the largest blob and its proof, for every shard there can be. */
+const PROOF_BYTES_MAX = 1000 * (65_536 + 1024);
 
 /** An answer on its way out. */
 export type Answer =
@@ -38,6 +42,7 @@ const notFound = (): Refusal => new Refusal('ENDPOINT_NOT_FOUND', 'there is no s
 const BLOB = /^\/v1\/blobs\/([^/]+)\/(.+)$/;
 /** What follows the blob in the path of a sliver: pair, type, `/status`. */
 export const SLIVER = /^slivers\/(\d{1,5})\/(primary|secondary)(\/status)?$/;
+const INCONSISTENCY = /^inconsistencyProof\/(primary|secondary)$/;
 const DELETABLE = /^confirmation\/deletable\/0x([0-9a-fA-F]{1,64})$/;
 
 /** A path below `/v1/blobs/`. */
@@ -74,6 +79,11 @@ export const answerOf = async (
     return answerSliver(call, blobId, Number(pair), type as SliverType, status !== undefined);
   }
   if (rest === 'metadata' && request.method === 'PUT') return putMetadata(call, blobId);
+  const [, proofType] = INCONSISTENCY.exec(rest) ?? [];
+  if (proofType !== undefined && request.method === 'POST') {
+    const body = await readBody(request, PROOF_BYTES_MAX);
+    return success(await attest(node, blobId, proofType as SliverType, body));
+  }
   if (request.method !== 'GET') throw notFound();
   return answerBlob(call, blobId, rest);
 };
@@ -188,19 +198,17 @@ const parseFilter = (query: URLSearchParams): SymbolFilter => {
   return { ids: unique.sort((a, b) => a.primary - b.primary || a.secondary - b.secondary) };
 };
 
-let recoveryRequests = 0;
-
 const answerRecovery = async ({ node, query }: Call, blobId: BlobId): Promise<Answer> => {
   const filter = parseFilter(query);
   const axis = query.get('proofAxis');
   const proofAxis = axis === null ? undefined : parseType(axis);
-  if (recoveryRequests >= RECOVERY_REQUESTS_MAX) {
+  if (node.recoveryRequests >= RECOVERY_REQUESTS_MAX) {
     throw new Refusal('UNAVAILABLE', 'the service is currently unavailable');
   }
-  recoveryRequests++;
+  node.recoveryRequests++;
   try {
     return bcs(writeRecoverySymbols(await recoverySymbols(node, blobId, filter, proofAxis)));
   } finally {
-    recoveryRequests--;
+    node.recoveryRequests--;
   }
 };

@@ -20,7 +20,8 @@ const METADATA_CACHE_ENTRIES = 8;
 
 /** What distinguishes a node from its neighbours. */
 export interface NodeIdentity {
-  readonly shards: readonly number[];
+  /** Among the registry's nodes. */
+  readonly index: number;
   readonly nShards: number;
   readonly blsSecret: Buffer;
   /** 48 bytes. */
@@ -45,30 +46,35 @@ export class NodeService {
   readonly identity: NodeIdentity;
   readonly registry: Registry;
   readonly store: NodeStore;
-  readonly #shards: ReadonlySet<number>;
+  /** Requests for recovery symbols being worked on. */
+  recoveryRequests = 0;
   readonly #metadata = new LRUCache<BlobId, StoredMetadata>({ max: METADATA_CACHE_ENTRIES });
   readonly #onGone: (blobId: BlobId) => void;
+  readonly #onSettled: () => void;
 
   constructor(identity: NodeIdentity, registry: Registry, store: NodeStore) {
     this.identity = identity;
     this.registry = registry;
     this.store = store;
-    this.#shards = new Set(identity.shards);
     this.#onGone = blobId => void this.#forget(blobId);
+    this.#onSettled = () => void this.#dropForeign();
   }
 
   /** Follows the registry from now on and drops what is no longer registered. */
   async open(): Promise<void> {
     await this.store.open();
     this.registry.on('gone', this.#onGone);
+    this.registry.on('settled', this.#onSettled);
     for (const blobId of this.store.blobIds()) {
       if (!this.registry.isRegistered(blobId)) await this.#forget(blobId);
     }
+    await this.#dropForeign();
   }
 
   /** Stops following. */
   close(): void {
     this.registry.off('gone', this.#onGone);
+    this.registry.off('settled', this.#onSettled);
   }
 
   /** Status of the blob on the ledger, as this node knows it. */
@@ -125,7 +131,7 @@ export class NodeService {
   /** Is the sliver of an available blob here? */
   hasSliver(blobId: BlobId, pair: number, type: SliverType): boolean {
     this.requireIndex(pair);
-    this.#requireShard(blobId, pair);
+    this.#requireShard(blobId, pair, this.readableShards);
     return this.registry.isRegistered(blobId) && this.store.hasSliver(blobId, pair, type);
   }
 
@@ -137,7 +143,7 @@ export class NodeService {
     if (metadata === undefined) {
       throw new Refusal('MISSING_METADATA', 'blob metadata is required but missing');
     }
-    this.#requireShard(blobId, pair);
+    this.#requireShard(blobId, pair, this.shards);
     return { bytes: sliverBytes(dataBytes(metadata.shape, type)) };
   }
 
@@ -190,9 +196,29 @@ export class NodeService {
     };
   }
 
+  /** Shards that are this node's in this epoch. */
+  get shards(): readonly number[] {
+    return this.registry.shardsOf(this.identity.index);
+  }
+
+  /** Shards that it serves reads of: while shards move, those of the epoch before too. */
+  get readableShards(): readonly number[] {
+    const before = this.registry.previousShardsOf(this.identity.index);
+    return before.length === 0 ? this.shards : [...new Set([...this.shards, ...before])];
+  }
+
   /** Pairs of a blob that belong to this node. */
   pairs(blobId: BlobId): number[] {
-    const { nShards, shards } = this.identity;
+    return this.#pairsOf(this.shards, blobId);
+  }
+
+  /** Pairs of a blob that this node serves reads of. */
+  readablePairs(blobId: BlobId): number[] {
+    return this.#pairsOf(this.readableShards, blobId);
+  }
+
+  #pairsOf(shards: readonly number[], blobId: BlobId): number[] {
+    const { nShards } = this.identity;
     const rotation = rotationOf(blobIdToBytes(blobId), nShards);
     return shards.map(shard => pairOfShard(shard, rotation, nShards));
   }
@@ -209,10 +235,10 @@ export class NodeService {
     if (!this.registry.isRegistered(blobId)) throw notRegistered();
   }
 
-  #requireShard(blobId: BlobId, pair: number): void {
+  #requireShard(blobId: BlobId, pair: number, shards: readonly number[]): void {
     const { nShards } = this.identity;
     const shard = shardOfPair(pair, rotationOf(blobIdToBytes(blobId), nShards), nShards);
-    if (!this.#shards.has(shard)) {
+    if (!shards.includes(shard)) {
       throw new Refusal(
         'SHARD_NOT_ASSIGNED',
         `shard ${shard} is not assigned to this node in epoch ${this.registry.epoch}`,
@@ -221,7 +247,7 @@ export class NodeService {
   }
 
   #ownSliver(blobId: BlobId, pair: number, type: SliverType): Promise<Buffer | undefined> {
-    this.#requireShard(blobId, pair);
+    this.#requireShard(blobId, pair, this.readableShards);
     return this.store.sliver(blobId, pair, type);
   }
 
@@ -261,6 +287,13 @@ export class NodeService {
   #forget(blobId: BlobId): Promise<void> {
     this.#metadata.delete(blobId);
     return this.store.forget(blobId);
+  }
+
+  /** Slivers of shards that have moved away. */
+  async #dropForeign(): Promise<void> {
+    for (const blobId of this.store.blobIds()) {
+      await this.store.keepPairs(blobId, new Set(this.readablePairs(blobId)));
+    }
   }
 
   /** The registration may have ended while bytes were on their way to the disk. */

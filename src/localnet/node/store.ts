@@ -130,6 +130,16 @@ export class NodeStore {
     }
   }
 
+  /** Removes all slivers of a blob but those of these pairs. */
+  async keepPairs(blobId: BlobId, pairs: ReadonlySet<number>): Promise<void> {
+    const kept = this.#kept.get(blobId) ?? new Set<string>();
+    for (const name of [...kept]) {
+      if (name === 'metadata' || pairs.has(Number.parseInt(name, 10))) continue;
+      kept.delete(name);
+      await rm(this.#path(blobId, name), { force: true });
+    }
+  }
+
   /** Makes a blob unavailable at once and its space free soon. */
   forget(blobId: BlobId): Promise<void> {
     this.#kept.delete(blobId);

@@ -47,7 +47,7 @@ export const decodingSymbols = async (
   const type = orthogonal(targetType);
   const head = sliverHeaderBytes(type === 'primary' ? shape.primaryBytes : shape.secondaryBytes);
   const found = new Map<number, DecodingSymbol[]>();
-  for (const pair of node.pairs(blobId)) {
+  for (const pair of node.readablePairs(blobId)) {
     const offsets = wanted.map(target => head + target * shape.symbolBytes);
     const parts = await node.store.sliverParts(blobId, pair, type, offsets, shape.symbolBytes);
     const index = sliverOfPair(pair, type, node.identity.nShards);
@@ -100,7 +100,7 @@ const crossings = (
   { target, targetType }: { target: number; targetType: SliverType },
 ): SymbolId[] => {
   const { nShards } = node.identity;
-  return node.pairs(blobId).map(pair => {
+  return node.readablePairs(blobId).map(pair => {
     const source = sliverOfPair(pair, orthogonal(targetType), nShards);
     return targetType === 'primary'
       ? { primary: target, secondary: source }
@@ -118,7 +118,7 @@ const symbolAt = async (
   node.requireIndex(id.primary);
   node.requireIndex(id.secondary);
   const { nShards } = node.identity;
-  const own = new Set(node.pairs(blobId));
+  const own = new Set(node.readablePairs(blobId));
   let refusal = new Refusal(
     'SYMBOL_NOT_PRESENT_AT_SHARDS',
     "the requested recovery symbol is not the responsibility of this node's shards",

@@ -40,3 +40,7 @@ export const deriveBlobId = (rootHash: bigint, encodingType: number, size: bigin
 
 /** Do so many of n shards make a quorum? */
 export const isQuorum = (weight: number, nShards: number): boolean => 3 * weight >= 2 * nShards + 1;
+
+/** Is at least one of the nodes of so many shards correct? */
+export const hasOneCorrect = (weight: number, nShards: number): boolean =>
+  3 * weight >= nShards + 1;
