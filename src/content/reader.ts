@@ -15,6 +15,9 @@ import type { ContentCounters, ContentLimits, SliverSource } from './types.ts';
 /** Given to the source beyond its own deadline before a wait ends without it. */
 const GRACE_MS = 1000;
 
+/** Fetches that a whole read-ahead is made of: each brings several slivers, none keeps a reader waiting for all. */
+const FETCHES_AHEAD = 4;
+
 /** Where a pack was read last, and how far ahead of that slivers are wanted. */
 interface Walk {
   next: number;
@@ -180,7 +183,17 @@ export class Reader {
     }
   }
 
-  /** Notes where a pack is read, and fetches ahead of a reader that goes straight through it. */
+  #isHere(file: PackFile, offset: number, length: number): boolean {
+    const [first, last] = file.sliversOf(offset, length);
+    for (let i = first; i <= last; i++) if (!file.has(i)) return false;
+    return true;
+  }
+
+  /**
+   * Notes where a pack is read, and fetches ahead of a reader that goes straight through it. How
+   * far doubles whenever it has to wait: so it grows until what is under way covers what the reader
+   * takes during one fetch, the product of bandwidth and delay, and no further.
+   */
   #walk(pack: PackRow, file: PackFile, offset: number, length: number): void {
     const { limits } = this.#parts;
     const end = offset + length;
@@ -191,9 +204,12 @@ export class Reader {
     }
     const skipped = offset - walk.next;
     const straight = skipped >= 0 && skipped <= file.shape.primaryBytes;
-    walk.aheadBytes = straight
-      ? Math.min(limits.readAheadBytes, Math.max(FRAME_BYTES_MIN, walk.aheadBytes * 2))
-      : 0;
+    if (!straight) walk.aheadBytes = 0;
+    else if (!this.#isHere(file, offset, length))
+      walk.aheadBytes = Math.min(
+        limits.readAheadBytes,
+        Math.max(2 * FRAME_BYTES_MIN, walk.aheadBytes * 2),
+      );
     walk.next = end;
     if (walk.aheadBytes > 0) this.#fetchAhead(pack, file, end, walk.aheadBytes);
   }
@@ -202,14 +218,22 @@ export class Reader {
     const end = Math.min(from + bytes, file.shape.size);
     if (from >= end) return;
     const [first, last] = file.sliversOf(from, end - from);
-    for (let i = first; i <= last; i++) {
-      if (file.has(i) || this.#fetches.get(file)?.has(i) === true) continue;
+    const running = this.#fetches.get(file);
+    const missing: number[] = [];
+    for (let i = first; i <= last; i++)
+      if (!file.has(i) && running?.has(i) !== true) missing.push(i);
+    const eachBytes = Math.max(FRAME_BYTES_MIN, bytes / FETCHES_AHEAD);
+    const each = Math.max(1, Math.floor(eachBytes / file.shape.primaryBytes));
+    for (let at = 0; at < missing.length; at += each) {
+      const slivers = missing.slice(at, at + each);
+      // What is too little for a fetch joins the next one.
+      if (slivers.length < each && end < file.shape.size) break;
       file.holders++;
       const over = () => {
         file.holders--;
       };
       // A failure shows where somebody needs the bytes: that read fetches again.
-      this.#fetch(pack, file, [i]).then(over, over);
+      this.#fetch(pack, file, slivers).then(over, over);
     }
   }
 }

@@ -16,6 +16,8 @@ const networkSettings = z.object({
   systemObjectId: z.string().startsWith('0x'),
   stakingPoolId: z.string().startsWith('0x'),
   nodeScheme: z.enum(['http', 'https']),
+  /** Aggregators to read from where nodes cannot be reached, in that order. */
+  aggregatorUrls: z.array(z.url()).optional(),
   /** Where test coins come from (localnet only). */
   faucetUrl: z.url().optional(),
   /** How long staged files wait for company before a flush. */

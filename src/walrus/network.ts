@@ -28,6 +28,8 @@ export interface Committee {
   readonly nodes: readonly StorageNode[];
   /** Node of each shard. */
   readonly nodeOfShard: readonly StorageNode[];
+  /** The committee of the epoch before, while shards still move to their new owners. */
+  readonly previous?: Committee;
 }
 
 /** Current prices, in FROST a storage unit (1 MiB encoded) and epoch, and a unit written. */

@@ -41,6 +41,7 @@ import type {
   StoreRun,
   TxResult,
 } from './network.ts';
+import { Aggregators } from './nodes/aggregator.ts';
 import { ByteBudget } from './nodes/budget.ts';
 import { NodeClient, type RateLimits } from './nodes/client.ts';
 import { Health } from './nodes/health.ts';
@@ -63,6 +64,8 @@ export interface RealNetworkSettings {
   readonly stakingPoolId: SuiId;
   /** Plain http only where the network's settings say so. */
   readonly nodeScheme: 'http' | 'https';
+  /** Aggregators to read from where nodes cannot be reached, in that order. */
+  readonly aggregatorUrls?: readonly string[] | undefined;
 }
 
 /** Walrus and Sui over HTTP. */
@@ -103,6 +106,7 @@ export class RealNetwork implements Network {
     this.#parts = {
       ...parts,
       client: this.#client,
+      aggregators: new Aggregators(settings.aggregatorUrls ?? [], parts.clock),
       committee: (fresh, signal) => this.committee({ fresh, signal }),
     };
   }
@@ -276,6 +280,6 @@ export class RealNetwork implements Network {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#http.close(), this.#rpc.close()]);
+    await Promise.all([this.#http.close(), this.#parts.aggregators.close(), this.#rpc.close()]);
   }
 }

@@ -3,17 +3,27 @@ import { SuiGrpcClient } from '@mysten/sui/grpc';
 import { Ed25519Keypair } from '@mysten/sui/keypairs/ed25519';
 import { WalrusClient } from '@mysten/walrus';
 import { bytesOf } from '../support/blobs.ts';
-import { type Client, cpuSeconds, type Opening, type Stored } from './network-side.ts';
+import {
+  type Client,
+  cpuSeconds,
+  type Opening,
+  type ReadAnswer,
+  type ReadQuestion,
+  type Stored,
+  timedReads,
+} from './network-side.ts';
 
 /** Opens the network with a new wallet. */
 export const official = async (opening: Opening): Promise<Client> => {
   const signer = Ed25519Keypair.generate();
   const { rpcUrl, packageConfig, nodeScheme } = opening;
-  const client = new WalrusClient({
-    suiClient: new SuiGrpcClient({ network: 'localnet', baseUrl: rpcUrl }),
-    packageConfig,
-    storageNodeUrlScheme: nodeScheme,
-  });
+  const open = () =>
+    new WalrusClient({
+      suiClient: new SuiGrpcClient({ network: 'localnet', baseUrl: rpcUrl }),
+      packageConfig,
+      storageNodeUrlScheme: nodeScheme,
+    });
+  const client = open();
 
   const store = async (size: number, seed: number): Promise<Stored> => {
     const blob = bytesOf(seed, size);
@@ -23,5 +33,14 @@ export const official = async (opening: Opening): Promise<Client> => {
     return { blobId, seconds, cpuSeconds: cpuSeconds() - startCpu };
   };
 
-  return { address: signer.toSuiAddress(), store };
+  const read = async ({ blobId, size, seed, ranges }: ReadQuestion): Promise<ReadAnswer> => {
+    const fresh = open();
+    await fresh.stakingState();
+    // It has no way to read a part of a blob.
+    return timedReads(ranges ?? [[0, size]], bytesOf(seed, size), async ([at, end]) =>
+      (await fresh.readBlob({ blobId })).subarray(at, end),
+    );
+  };
+
+  return { address: signer.toSuiAddress(), store, read };
 };

@@ -3,11 +3,19 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { blobIdFromBytes } from '../../src/base/ids.ts';
 import { native } from '../../src/native.ts';
-import type { EncodedFile, TxResult } from '../../src/walrus/network.ts';
+import type { BlobRef, EncodedFile, TxResult } from '../../src/walrus/network.ts';
 import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf, registerRequest } from '../support/blobs.ts';
-import { type Client, cpuSeconds, type Opening, type Stored } from './network-side.ts';
+import {
+  type Client,
+  cpuSeconds,
+  type Opening,
+  type ReadAnswer,
+  type ReadQuestion,
+  type Stored,
+  timedReads,
+} from './network-side.ts';
 
 const LIMIT_MS = 300_000;
 
@@ -20,10 +28,9 @@ const done = (result: TxResult): TxResult => {
 export const ours = async (opening: Opening, work: string): Promise<Client> => {
   const wallet = Wallet.generate();
   const { rpcUrl, packageConfig, nodeScheme } = opening;
-  const network = new RealNetwork(
-    { name: 'localnet', rpcUrls: [rpcUrl], ...packageConfig, nodeScheme },
-    wallet,
-  );
+  const open = () =>
+    new RealNetwork({ name: 'localnet', rpcUrls: [rpcUrl], ...packageConfig, nodeScheme }, wallet);
+  const network = open();
 
   const encode = async (path: string): Promise<EncodedFile> => {
     const { nShards } = await network.committee();
@@ -55,5 +62,37 @@ export const ours = async (opening: Opening, work: string): Promise<Client> => {
     return { blobId: file.blobId, seconds, cpuSeconds: cpuSeconds() - startCpu, tailSeconds };
   };
 
-  return { address: wallet.address, store };
+  const readRange = async (
+    from: RealNetwork,
+    blob: BlobRef,
+    [at, end]: readonly [number, number],
+  ): Promise<Buffer> => {
+    const { primaryBytes } = native.blobShape(blob.size, blob.nShards);
+    const first = Math.floor(at / primaryBytes);
+    const count = Math.ceil(end / primaryBytes) - first;
+    const bytes = Buffer.allocUnsafe(count * primaryBytes);
+    const indices = Array.from({ length: count }, (_, i) => first + i);
+    await from.readPrimaries(blob, indices, {
+      verify: true,
+      signal: AbortSignal.timeout(LIMIT_MS),
+      onSliver: (index, data) => void data.copy(bytes, (index - first) * primaryBytes),
+    });
+    return bytes.subarray(at - first * primaryBytes, end - first * primaryBytes);
+  };
+
+  const read = async ({ blobId, size, seed, ranges }: ReadQuestion): Promise<ReadAnswer> => {
+    const fresh = open();
+    try {
+      const { nShards } = await fresh.committee();
+      return await timedReads(ranges ?? [[0, size]], bytesOf(seed, size), range =>
+        ranges === undefined
+          ? fresh.readBlob(blobId, AbortSignal.timeout(LIMIT_MS))
+          : readRange(fresh, { blobId, size, nShards }, range),
+      );
+    } finally {
+      await fresh.close();
+    }
+  };
+
+  return { address: wallet.address, store, read };
 };

@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts';
 import { Probe } from './network-probe.ts';
+import { READ_ROWS } from './network-read.ts';
 import type { Answer, Question } from './network-side.ts';
 import { WRITE_ROWS } from './network-write.ts';
 import type { BenchRow } from './rows.ts';
@@ -38,7 +39,7 @@ export interface NetworkRow {
   measure(stage: Stage, rounds: number): Promise<Omit<BenchRow, 'bench' | 'row'>>;
 }
 
-const ROWS: readonly NetworkRow[] = [...WRITE_ROWS];
+const ROWS: readonly NetworkRow[] = [...WRITE_ROWS, ...READ_ROWS];
 
 /** Processor time that the nodes and the ledger (one process) have taken so far, in seconds. */
 export const nodesCpuSeconds = ({ localnet }: Stage): number => {

@@ -219,6 +219,38 @@ test('a reader that goes straight finds the next slivers under way; a random one
   expect(content.bytes()).toBe(pack.row.size);
 });
 
+test('a range fetches little more than the slivers that cover it, once for all who wait', async () => {
+  const plains = plainsOf(Array.from({ length: 40 }, () => 250_000));
+  const pack = source.add(await sealPack(1, plains));
+  const content = await openContent({ readAheadBytes: 1 << 20 });
+  const { primaryBytes } = native.blobShape(pack.row.size, pack.row.nShards);
+  const slots = [30, 4, 17, 9];
+  const covering = new Set<number>();
+  for (const slot of slots) {
+    const { offset, sealedBytes } = pack.frames[slot]!;
+    for (let at = offset; at < offset + sealedBytes; at++)
+      covering.add(Math.floor(at / primaryBytes));
+    const readings = await Promise.all([1, 2, 3].map(() => whole(content, pack.frames[slot]!)));
+    for (const bytes of readings) expectSame(bytes, plains[slot]);
+  }
+  const { bytesFetched, sliversFetched } = content.counters;
+  expect(bytesFetched).toBeLessThanOrEqual(1.25 * covering.size * primaryBytes);
+  expect(sliversFetched).toBe(covering.size);
+  expect(source.requests).toHaveLength(slots.length);
+});
+
+test('a sequential pass is made of few fetches of several slivers, each sliver once', async () => {
+  const plains = plainsOf(Array.from({ length: 160 }, () => 60_000));
+  const pack = source.add(await sealPack(1, plains, 1000));
+  const content = await openContent({ readAheadBytes: 4 << 20 });
+  const { primaryBytes } = native.blobShape(pack.row.size, pack.row.nShards);
+  for (const frame of pack.frames) expectSame(await whole(content, frame), plains[frame.slot]);
+  const fetched = source.requests.flatMap(request => request.slivers);
+  expect(fetched).toHaveLength(Math.ceil(pack.row.size / primaryBytes));
+  expect(new Set(fetched).size).toBe(fetched.length);
+  expect(source.requests.length).toBeLessThan(fetched.length / 3);
+});
+
 test('the cache keeps within its limit, giving up what was used longest ago', async () => {
   const plains = plainsOf(Array.from({ length: 20 }, () => 100_000));
   const packs = await Promise.all([1, 2, 3].map(n => sealPack(n, plains)));

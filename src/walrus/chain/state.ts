@@ -175,24 +175,54 @@ export class ChainState {
 
   async #join(system: System, staking: Staking, signal?: AbortSignal): Promise<Committee> {
     const { members, epoch, n_shards: nShards } = system.committee;
+    const changing = staking.epoch_state.$kind === 'EpochChangeSync' && epoch > 1;
+    const previous = changing ? await this.#before(staking, nShards, signal) : undefined;
     const shardsOf = new Map(staking.committee.map(entry => [entry.key, entry.value]));
     const ids = members.map(member => member.node_id);
     const pools = await this.#rpc.objects(ids, MASK, signal);
     const nodes = members.map((member, index): StorageNode => {
       const info = StakingPool.parse(contentsOf(pools[index], member.node_id)).node_info;
-      return {
-        index,
-        nodeId: member.node_id,
-        name: info.name,
-        address: info.network_address,
-        publicKey: Buffer.from(member.public_key),
-        networkPublicKey: Buffer.from(info.network_public_key),
-        shards: shardsOf.get(member.node_id) ?? [],
-      };
+      const { node_id: id, public_key: key } = member;
+      return nodeOf(info, Buffer.from(key), id, index, shardsOf.get(id) ?? []);
     });
-    return { epoch, nShards, nodes, nodeOfShard: nodesByShard(nodes, nShards) };
+    const nodeOfShard = nodesByShard(nodes, nShards);
+    return { epoch, nShards, nodes, nodeOfShard, ...(previous && { previous }) };
+  }
+
+  /** The committee of the epoch before, for reading: it signs nothing any more. */
+  async #before(
+    staking: Staking,
+    nShards: number,
+    signal?: AbortSignal,
+  ): Promise<Committee | undefined> {
+    const entries = staking.previous_committee;
+    if (entries.length === 0) return undefined;
+    const ids = entries.map(({ key }) => key);
+    const pools = await this.#rpc.objects(ids, MASK, signal);
+    const nodes = entries.map(({ key, value }, index): StorageNode => {
+      const info = StakingPool.parse(contentsOf(pools[index], key)).node_info;
+      return nodeOf(info, Buffer.from(info.public_key), key, index, value);
+    });
+    const nodeOfShard = nodesByShard(nodes, nShards);
+    return { epoch: staking.epoch - 1, nShards, nodes, nodeOfShard };
   }
 }
+
+const nodeOf = (
+  info: (typeof StakingPool.$inferType)['node_info'],
+  publicKey: Buffer,
+  nodeId: SuiId,
+  index: number,
+  shards: readonly number[],
+): StorageNode => ({
+  index,
+  nodeId,
+  name: info.name,
+  address: info.network_address,
+  publicKey,
+  networkPublicKey: Buffer.from(info.network_public_key),
+  shards,
+});
 
 const nodesByShard = (nodes: readonly StorageNode[], nShards: number): StorageNode[] => {
   const byShard = new Array<StorageNode>(nShards);

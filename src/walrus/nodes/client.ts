@@ -118,6 +118,21 @@ export class NodeClient {
     return this.#isStored(node, `${sliverPath(blobId, pair, type)}/status`, signal);
   }
 
+  /** Epoch in which the blob was certified first, as the node says; undefined if it knows of none. */
+  async certifiedEpoch(
+    node: StorageNode,
+    blobId: BlobId,
+    signal: AbortSignal,
+  ): Promise<number | undefined> {
+    const path = `/v1/blobs/${blobId}/status`;
+    const request = { method: 'GET', path, timeoutMs: QUICK_MS, signal } as const;
+    const status = await this.#noted(node, () => this.#http.json(node, request));
+    if (typeof status !== 'object' || status === null) return undefined;
+    const kinds = Object.values(status) as ({ initialCertifiedEpoch?: unknown } | null)[];
+    const epoch = kinds[0]?.initialCertifiedEpoch;
+    return typeof epoch === 'number' ? epoch : undefined;
+  }
+
   /** Stores metadata (BCS BlobMetadata without the blob ID); false if the node had it. */
   putMetadata(
     node: StorageNode,

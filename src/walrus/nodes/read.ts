@@ -8,6 +8,7 @@ import { abortError, deadline } from '../../base/abort.ts';
 import { messageOf, TuskError } from '../../base/errors.ts';
 import type { BlobRef, StorageNode } from '../network.ts';
 import { backoffMs, pause, type RetryPolicy } from '../retry.ts';
+import { readingCommittee } from './epoch.ts';
 import { noLongerNeeded, quietFor } from './gather.ts';
 import { isSilence } from './http.ts';
 import { recover } from './recover.ts';
@@ -106,12 +107,29 @@ class PrimaryRead {
       const lost = [...this.#wanted].filter(index => !skipped.includes(index));
       const recovered = await this.#recover(slivers, new Set(lost), scope.signal);
       if (lost.length > 0 && recovered) this.#noteLate(late());
-      if (!((await early) && recovered)) await direct.settled;
+      if (!((await early) && recovered) && !(await this.#fromAggregators(slivers, scope.signal)))
+        await direct.settled;
       return this.#wanted.size === 0;
     } finally {
       scope.controller.abort(noLongerNeeded());
       scope.done();
     }
+  }
+
+  /** What is still wanted, from whoever reads the nodes for us; true if that was everything. */
+  async #fromAggregators(slivers: BlobSlivers, signal: AbortSignal): Promise<boolean> {
+    await this.#parts.aggregators.slivers(
+      this.#blob,
+      [...this.#wanted],
+      signal,
+      async (i, data) => {
+        if (!(await slivers.verifiesPrimary(i, data))) return false;
+        await this.#give(i, data);
+        return true;
+      },
+    );
+    if (this.#consumerError !== undefined) throw this.#consumerError;
+    return this.#wanted.size === 0;
   }
 
   /** Those of `lost` that are still wanted, made from what other nodes hold. */
@@ -136,10 +154,11 @@ class PrimaryRead {
   /** Committee and, to verify, metadata; undefined if the metadata is nowhere to be had now. */
   async #open(fresh: boolean, signal: AbortSignal): Promise<BlobSlivers | undefined> {
     const parts = this.#parts;
-    const committee = await parts.committee(false, signal).then(async cached => {
+    const current = await parts.committee(false, signal).then(async cached => {
       // The chain may be out of reach while the nodes are not.
       return fresh ? parts.committee(true, signal).catch(() => cached) : cached;
     });
+    const committee = await readingCommittee(parts, current, this.#blob.blobId, signal);
     if (committee.nShards !== this.#blob.nShards) {
       throw new TuskError(
         'unsupported',

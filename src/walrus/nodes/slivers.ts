@@ -11,6 +11,7 @@ import { type Random, sample } from '../../base/random.ts';
 import { type BlobShape, native } from '../../native.ts';
 import type { BlobRef, Committee, StorageNode } from '../network.ts';
 import type { Parts } from '../retry.ts';
+import type { Aggregators } from './aggregator.ts';
 import type { NodeClient } from './client.ts';
 import { gather } from './gather.ts';
 import type { Health } from './health.ts';
@@ -20,6 +21,7 @@ import { nodeOfSliver, pairOfSliver, rotationOf, unwireSliver, wireBytes } from 
 export interface ReadParts extends Parts {
   readonly client: NodeClient;
   readonly committee: (fresh: boolean, signal: AbortSignal) => Promise<Committee>;
+  readonly aggregators: Aggregators;
 }
 
 /** The error for bytes that do not verify; the node is noted as a liar. */
@@ -80,6 +82,9 @@ export class MetadataCache {
       },
     });
     if (!ok || found === undefined) {
+      found = await parts.aggregators.metadata(blobId, committee.nShards, signal);
+    }
+    if (found === undefined) {
       throw new TuskError(
         'too_few_shards',
         `no storage node has the metadata of blob ${blobId}: ${messageOf(last)}`,

@@ -1,0 +1,198 @@
+/**
+ * Reading from real nodes by hand-made views of the chain: who is asked and how often, while the
+ * epoch changes, while a node is slow or lies, and where nodes cannot be reached at all.
+ */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { systemClock } from '../../src/base/clock.ts';
+import { systemRandom } from '../../src/base/random.ts';
+import { RateLimiter } from '../../src/base/rate.ts';
+import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts';
+import { native } from '../../src/native.ts';
+import type { Committee, EncodedFile, StorageNode } from '../../src/walrus/network.ts';
+import { Aggregators } from '../../src/walrus/nodes/aggregator.ts';
+import { NodeClient } from '../../src/walrus/nodes/client.ts';
+import { Health } from '../../src/walrus/nodes/health.ts';
+import { NodeHttp, type NodeRequest } from '../../src/walrus/nodes/http.ts';
+import { nodeOfSliver, rotationOf } from '../../src/walrus/nodes/places.ts';
+import { readPrimaries } from '../../src/walrus/nodes/read.ts';
+import { MetadataCache } from '../../src/walrus/nodes/slivers.ts';
+import { RealNetwork } from '../../src/walrus/real-network.ts';
+import { Wallet } from '../../src/walrus/wallet.ts';
+import { bytesOf, encode, publish } from '../support/blobs.ts';
+
+const SIZE = 2_000_000;
+const bytes = bytesOf(5, SIZE);
+const { primaryBytes } = native.blobShape(SIZE, 100);
+
+let directory: string;
+let localnet: LocalnetHandle;
+let file: EncodedFile;
+let committee: Committee;
+const ends: (() => unknown)[] = [];
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'tuskfs-reading-'));
+  localnet = await startLocalnet({ directory: join(directory, 'net'), nodes: 13, shards: 100 });
+  const { rpcUrl, packageConfig, nodeScheme, faucet } = localnet;
+  const wallet = Wallet.generate();
+  await faucet(wallet.address);
+  const settings = { name: 'localnet', rpcUrls: [rpcUrl], ...packageConfig, nodeScheme };
+  const network = new RealNetwork(settings, wallet);
+  file = await encode(directory, bytes);
+  await publish(network, file);
+  committee = await network.committee();
+  await network.close();
+});
+afterEach(async () => {
+  for (const end of ends.splice(0)) await end();
+});
+afterAll(async () => {
+  await localnet?.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** Remembers every request. */
+class CountingHttp extends NodeHttp {
+  readonly sent: { node: StorageNode; path: string }[] = [];
+  override send(node: StorageNode, request: NodeRequest): Promise<Buffer> {
+    this.sent.push({ node, path: request.path });
+    return super.send(node, request);
+  }
+}
+
+/** A reader of its own that takes `view` for what the chain says. */
+const reader = (view: Committee, aggregatorUrls: string[] = []) => {
+  const times = { clock: systemClock, random: systemRandom };
+  const http = new CountingHttp('http');
+  const health = new Health(systemClock);
+  const limits = { upload: new RateLimiter(systemClock), download: new RateLimiter(systemClock) };
+  const client = new NodeClient(http, health, limits, times);
+  const aggregators = new Aggregators(aggregatorUrls, systemClock);
+  ends.push(
+    () => http.close(),
+    () => aggregators.close(),
+  );
+  const parts = { ...times, client, aggregators, committee: async () => view };
+  const metadata = new MetadataCache();
+  /** Reads slivers and expects them to be right. */
+  const read = async (indices: number[], verify = true): Promise<void> => {
+    const wrong = new Set(indices);
+    await readPrimaries(parts, metadata, file, indices, {
+      verify,
+      signal: AbortSignal.timeout(60_000),
+      onSliver: (index, data) => {
+        const slice = bytes.subarray(index * primaryBytes, (index + 1) * primaryBytes);
+        if (data.subarray(0, slice.length).equals(slice)) wrong.delete(index);
+      },
+    });
+    expect([...wrong]).toEqual([]);
+  };
+  const slivers = () => http.sent.filter(({ path }) => path.endsWith('/primary'));
+  /** Requests for slivers that went to nodes which do not hold them. */
+  const astray = () =>
+    slivers().filter(({ node, path }) => {
+      const index = Number(/slivers\/(\d+)\//.exec(path)![1]);
+      const rotation = rotationOf(file.blobId, 100);
+      return nodeOfSliver(committee, rotation, 'primary', index).address !== node.address;
+    });
+  return { read, health, slivers, astray };
+};
+
+const ALL = Array.from({ length: 34 }, (_, i) => i);
+
+/** As the chain would say it with every shard at another node. */
+const displaced = (epoch: number, previous?: Committee): Committee => {
+  const nodes = committee.nodes.map((node, i) => ({
+    ...node,
+    shards: committee.nodes[(i + 1) % committee.nodes.length]!.shards,
+  }));
+  const nodeOfShard: StorageNode[] = [];
+  for (const node of nodes) for (const shard of node.shards) nodeOfShard[shard] = node;
+  return { epoch, nShards: 100, nodes, nodeOfShard, ...(previous && { previous }) };
+};
+
+test('slivers of a range come in one request each', async () => {
+  const { read, slivers } = reader(committee);
+  await read([3, 4, 5], false);
+  expect(slivers()).toHaveLength(3);
+});
+
+test('while the epoch changes, blobs certified before are read from the committee before', async () => {
+  const before = reader(displaced(2, committee));
+  await before.read(ALL);
+  expect(before.slivers()).toHaveLength(34);
+  expect(before.astray()).toEqual([]);
+  // Certified in the epoch that begins: from the new owners, though there is a committee before.
+  const since = reader({ ...committee, epoch: 1, previous: displaced(0) });
+  await since.read(ALL);
+  expect(since.slivers()).toHaveLength(34);
+  expect(since.astray()).toEqual([]);
+});
+
+test('a slow node is learnt, and then no longer waited for', async () => {
+  const { read, health, slivers } = reader(committee);
+  const slow = committee.nodes[4]!;
+  await localnet.misbehave(slow.index, 'slow=20000');
+  ends.push(() => localnet.misbehave(slow.index));
+  for (let reads = 0; !health.isSilent(slow); reads++) {
+    expect(reads).toBeLessThan(20);
+    await read(ALL, false);
+  }
+  const before = slivers().length;
+  await read(ALL, false);
+  expect(
+    slivers()
+      .slice(before)
+      .filter(({ node }) => node === slow),
+  ).toEqual([]);
+});
+
+test('nodes that cannot be reached: aggregators stand in, and the one that lies is left alone', async () => {
+  const nodes = committee.nodes.map(node => ({ ...node, address: '127.0.0.1:1' }));
+  const nodeOfShard = committee.nodeOfShard.map(({ index }) => nodes[index]!);
+  let lies = 0;
+  const liar = createServer((_, response) => {
+    lies++;
+    response.writeHead(206).end(Buffer.alloc(SIZE, 7));
+  });
+  await new Promise<void>(resolve => liar.listen(0, '127.0.0.1', resolve));
+  ends.push(() => liar.close());
+  const lying = `http://127.0.0.1:${(liar.address() as AddressInfo).port}`;
+  const { read } = reader({ ...committee, nodes, nodeOfShard }, [lying, localnet.aggregatorUrl]);
+  await read([0, 1, 2, 9, 33]);
+  await read(ALL);
+  expect(lies).toBeGreaterThan(0);
+  const asked = lies;
+  await read([7]);
+  expect(lies).toBeLessThanOrEqual(asked + 1);
+});
+
+test('who sends wrong symbols is named', async () => {
+  const liars = [1, 2].map(i => committee.nodes[i]!);
+  const originals = new Map<string, Buffer>();
+  for (const { index } of liars) {
+    const place = join(localnet.nodeDirectory(index), 'blobs', file.blobId);
+    for (const name of readdirSync(place).filter(each => each.endsWith('.secondary'))) {
+      const path = join(place, name);
+      const content = readFileSync(path);
+      originals.set(path, Buffer.from(content));
+      for (let at = 64; at < content.length - 64; at++) content[at]! ^= 0x55;
+      writeFileSync(path, content);
+    }
+  }
+  await localnet.stopNode(0);
+  ends.push(async () => {
+    for (const [path, content] of originals) writeFileSync(path, content);
+    await localnet.startNode(0);
+  });
+  const { read, health } = reader(committee);
+  for (const index of ALL) await read([index]);
+  const named = committee.nodes.filter(node => health.isLiar(node));
+  expect(named.length).toBeGreaterThan(0);
+  expect(liars).toEqual(expect.arrayContaining(named));
+});
