@@ -197,15 +197,15 @@ import os, sqlite3
 db = sqlite3.connect('drive/db', timeout=60)
 db.execute('pragma journal_mode=wal'); db.execute('create table t(a integer primary key, b)')
 n = 0
-while not os.path.exists('enough'):
+while n < 50 or not os.path.exists('enough'):
     with db: db.execute('insert into t values(?, randomblob(500))', (n,))
     n += 1
     if n % 50 == 0: db.execute('pragma wal_checkpoint(truncate)')
-print(db.execute('pragma integrity_check').fetchone()[0], db.execute('select count(*) from t').fetchone()[0] == n, n > 20)
+print(db.execute('pragma integrity_check').fetchone()[0], db.execute('select count(*) from t').fetchone()[0] == n)
 END
     python3 writer.py`,
   );
-  expect(out).toBe('ok True True\n');
+  expect(out).toBe('ok True\n');
   await served.stop();
 });
 
@@ -242,15 +242,15 @@ test('S-22, S-43: a death while the kernel hands over pages that SEEK_HOLE has a
 import os
 f = os.open('drive/f', os.O_CREAT | os.O_RDWR)
 n = 0
-while not os.path.exists('enough'):
+while n < 3 or not os.path.exists('enough'):
     n += 1
     for i in range(8): os.pwrite(f, b'x' * 500000, i << 20)
     assert os.lseek(f, 0, os.SEEK_HOLE) == 500000 + -500000 % 4096 or os.lseek(f, 0, os.SEEK_HOLE) == 500000
     os.ftruncate(f, 0)
-print(n > 3)
+print('done')
 END
     python3 seek.py`,
   );
-  expect(out).toBe('True\n');
+  expect(out).toBe('done\n');
   await served.stop();
 });
