@@ -1,11 +1,13 @@
 /**
  * One flush of one snapshot: data frames into packs, as many as are needed, and the checkpoint
- * into the last one. Packs before the last are certified before the index copy is sealed, so that
- * it can name them; the last is named by "the very blob".
+ * into the last one. A pack is sealed while those before it are on their way. All before the last
+ * are certified before the index copy is sealed, so that it can name them; the last is named by
+ * "the very blob".
  */
 import { linkSync, rmSync } from 'node:fs';
 import { TuskError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoints.ts';
+import { PACK_BYTES_MIN } from '../base/limits.ts';
 import { SlotKind } from '../format/pack.ts';
 import { blobBytesMax, type MatrixShape } from '../format/shape.ts';
 import type { FlushedRange, FramePlace } from '../meta/types.ts';
@@ -14,6 +16,7 @@ import type { CheckpointDraft, PackDraft, StoredPack } from './draft.ts';
 import { writeDraft } from './draft.ts';
 import type { FramePlan } from './frames.ts';
 import { GroupsDraft, loadGroups } from './groups.ts';
+import { PacksInFlight } from './in-flight.ts';
 import type { IndexCopy } from './index-copy.ts';
 import { PackJournal } from './journal.ts';
 import { PackWriter } from './pack-writer.ts';
@@ -40,12 +43,21 @@ export interface CheckpointJob {
   readonly onSealed: (bytes: number) => void;
   /** Largest pack that the disk has room for now; waits for uploads whose end gives more, if it is little. */
   readonly room: (shape: MatrixShape) => Promise<number>;
-  /** Brings a sealed pack into network and index. */
-  readonly upload: (journal: PackJournal) => Promise<StoredPack>;
+  /** Brings a sealed pack into network and index; `onEncoded` when its slivers are on disk. */
+  readonly upload: (journal: PackJournal, onEncoded?: () => void) => Promise<StoredPack>;
 }
 
 /** Stores the plan and the checkpoint; the last pack makes it the head. */
 export const storeCheckpoint = async (job: CheckpointJob): Promise<void> => {
+  const flight = new PacksInFlight();
+  try {
+    await storePacks(job, flight);
+  } finally {
+    await flight.settled();
+  }
+};
+
+const storePacks = async (job: CheckpointJob, flight: PacksInFlight): Promise<void> => {
   const { parts, copy, plan } = job;
   const { nPrimary, nSecondary } = native.blobShape(1, job.nShards);
   const shape = { nPrimary, nSecondary };
@@ -58,7 +70,7 @@ export const storeCheckpoint = async (job: CheckpointJob): Promise<void> => {
   let shared: readonly FlushedRange[] = plan.shared;
   for (let at = 0; ; ) {
     const start = at;
-    const most = Math.min(largest, await job.room(shape));
+    const most = Math.min(largest, await roomFor(job, shape, flight));
     const dataMost = Math.max(most - RESERVE_BYTES, RESERVE_BYTES);
     let bytes = 0;
     while (at < plan.frames.length && at - start < FRAMES_MAX) {
@@ -69,9 +81,34 @@ export const storeCheckpoint = async (job: CheckpointJob): Promise<void> => {
     }
     const pack = await PackInMaking.start(job, shape, plan.frames.slice(start, at), shared);
     shared = [];
-    if (at === plan.frames.length) return finishWithCheckpoint(job, shape, pack, most);
-    copy.name(pack.pack, await job.upload(await pack.finish(undefined)));
+    if (at === plan.frames.length) {
+      await flight.arrived();
+      return finishWithCheckpoint(job, shape, pack, most);
+    }
+    const journal = await pack.finish(undefined);
+    const encoded = Promise.withResolvers<void>();
+    await flight.add(async () => {
+      try {
+        copy.name(pack.pack, await job.upload(journal, encoded.resolve));
+      } finally {
+        encoded.resolve();
+      }
+    });
+    // One encoding at a time; and only what is on disk shows in the room that is left.
+    await encoded.promise;
   }
+};
+
+/** As `job.room`; where it is little, packs on their way come first. */
+const roomFor = async (
+  job: CheckpointJob,
+  shape: MatrixShape,
+  flight: PacksInFlight,
+): Promise<number> => {
+  const most = await job.room(shape);
+  if (most > PACK_BYTES_MIN || flight.isEmpty) return most;
+  await flight.arrived();
+  return job.room(shape);
 };
 
 /** The last pack: what changed of the index, the manifest, the envelope. */

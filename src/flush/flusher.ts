@@ -55,6 +55,8 @@ export class Flusher {
     packsPending: 0,
     pending: '',
   };
+  /** Staged bytes that nodes have, by pack of this flush. */
+  readonly #done = new Map<string, number>();
   #onProgress: (progress: FlushProgress) => void = () => {};
   #turn: Promise<unknown> = Promise.resolve();
   #checkedOne = false;
@@ -146,7 +148,6 @@ export class Flusher {
 
   #upload(journal: PackJournal, signal: AbortSignal): Upload {
     const selfCheck = !this.#checkedOne || this.#parts.random.below(SELF_CHECK_EVERY) === 0;
-    const before = this.#progress.bytesDone;
     return new Upload(
       {
         parts: this.#parts,
@@ -155,10 +156,11 @@ export class Flusher {
         lifetime: this.#lifetime.signal,
         onState: this.#onState,
         onWait: pending => this.#tell({ pending }),
-        onStored: (part, bytes) =>
-          this.#tell({
-            bytesDone: Math.min(before + Math.floor(part * bytes), this.#progress.bytesTotal),
-          }),
+        onStored: (part, bytes) => {
+          this.#done.set(journal.packId, Math.floor(part * bytes));
+          const done = [...this.#done.values()].reduce((sum, each) => sum + each, 0);
+          this.#tell({ bytesDone: Math.min(done, this.#progress.bytesTotal) });
+        },
         selfCheck,
       },
       journal,
@@ -174,10 +176,14 @@ export class Flusher {
     }
   }
 
-  async #finish(journal: PackJournal, signal: AbortSignal): Promise<StoredPack> {
+  async #finish(
+    journal: PackJournal,
+    signal: AbortSignal,
+    onEncoded: () => void = () => {},
+  ): Promise<StoredPack> {
     while (this.#tails.size >= TAILS_MAX)
       await raceSignal(Promise.race(this.#tails.values()), signal);
-    const { stored, tail } = await this.#upload(journal, signal).finish();
+    const { stored, tail } = await this.#upload(journal, signal).finish(onEncoded);
     this.#checkedOne = true;
     this.#tell({ packs: this.#progress.packs + 1 });
     this.#startTail(journal, tail);
@@ -197,6 +203,7 @@ export class Flusher {
   }
 
   async #checkpoint(signal: AbortSignal): Promise<CheckpointResult> {
+    this.#done.clear();
     this.#tell({ state: 'choosing', bytesDone: 0, bytesTotal: 0, files: 0, packs: 0 });
     const snapshot = await this.#parts.front.snapshot();
     const copy = new IndexCopy(snapshot.directory);
@@ -251,7 +258,7 @@ export class Flusher {
         onState: this.#onState,
         onSealed: () => checkAborted(signal),
         room: shape => this.#room(shape, nShards, signal),
-        upload: pack => this.#finish(pack, signal),
+        upload: (pack, onEncoded) => this.#finish(pack, signal, onEncoded),
       };
       await storeCheckpoint(job);
       const { bytesStored, bytesShared } = plan;

@@ -68,11 +68,12 @@ export class Upload {
     this.#packPath = join(context.parts.directories.outbox, `${journal.packId}.pack`);
   }
 
-  /** Does everything that the journal does not prove yet. */
-  async finish(): Promise<{ stored: StoredPack; tail: Tail }> {
+  /** Does everything that the journal does not prove yet; `onEncoded` when the slivers are on disk. */
+  async finish(onEncoded: () => void): Promise<{ stored: StoredPack; tail: Tail }> {
     const { state } = this.#journal;
     if (!state.certified) {
       await this.#encode();
+      onEncoded();
       await this.#register();
       await this.#certify();
     }

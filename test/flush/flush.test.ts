@@ -9,7 +9,7 @@ import { nameFromText } from '../../src/base/ids.ts';
 import { seededRandom } from '../../src/base/random.ts';
 import { type ReadRange, readHead, restoreIndex } from '../../src/volume/checkpoint.ts';
 import { envelope, FlushVolume, keys, openFrame } from '../support/flush-volume.ts';
-import { SHARDS } from '../support/memory-network.ts';
+import { MemoryNetwork, SHARDS } from '../support/memory-network.ts';
 
 const MiB = 2 ** 20;
 let root: string;
@@ -140,6 +140,33 @@ test('more than a pack: data goes first, the last pack carries the checkpoint', 
   const result = await volume.sync();
   expect(result.packs).toBeGreaterThan(2);
   const { db } = await restored('large');
+  expect((await fileFrom(db, 'file')).equals(content)).toBe(true);
+  db.close();
+});
+
+test('a pack is sealed and registered while the one before waits for its certificate', async () => {
+  await volume.close();
+  const second = Promise.withResolvers<void>();
+  /** The first certificate is there only when the second registration has been signed. */
+  class Waiting extends MemoryNetwork {
+    #signed = 0;
+    #stored = 0;
+    override signRegister(request: Parameters<MemoryNetwork['signRegister']>[0]) {
+      if (++this.#signed === 2) second.resolve();
+      return super.signRegister(request);
+    }
+    override store(...args: Parameters<MemoryNetwork['store']>) {
+      const run = super.store(...args);
+      if (++this.#stored > 1) return run;
+      return { ...run, certificate: second.promise.then(() => run.certificate) };
+    }
+  }
+  volume = await FlushVolume.open(root, 16 * MiB, new Waiting(join(root, 'network')));
+  const content = noise(30 * MiB, 8);
+  volume.write('file', 0, content);
+  const result = await volume.sync();
+  expect(result.packs).toBeGreaterThan(2);
+  const { db } = await restored('overlapped');
   expect((await fileFrom(db, 'file')).equals(content)).toBe(true);
   db.close();
 });
