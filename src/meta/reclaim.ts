@@ -17,7 +17,8 @@ import type { WriterHost } from './writer-host.ts';
 const SLACK_BYTES = 64 * 1024 * 1024;
 /** Bytes moved a turn of the event loop. */
 const MOVE_BYTES = 1024 * 1024;
-const LOOK_EVERY_MS = 2000;
+/** How long after a change that may have freed something it is looked at; a log at rest is left alone. */
+const LOOK_AFTER_MS = 2000;
 
 const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve));
 
@@ -30,7 +31,7 @@ export class Reclaimer {
   /** Highest slot at the time of each pin. */
   readonly #pins = new Map<symbol, number>();
   #running: Promise<void> = Promise.resolve();
-  #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
   constructor(host: ChangeHost, queries: Queries, writer: WriterHost, durable: Seq) {
@@ -38,7 +39,7 @@ export class Reclaimer {
     this.#queries = queries;
     this.#writer = writer;
     this.#durable = durable;
-    this.#timer = setInterval(() => this.soon(), LOOK_EVERY_MS).unref();
+    this.#later();
   }
 
   /** Keeps every segment of now until the returned function is called. */
@@ -53,6 +54,7 @@ export class Reclaimer {
   /** SQLite durably has everything up to `seq`. */
   durable(seq: Seq): void {
     this.#durable = Math.max(this.#durable, seq);
+    this.#later();
   }
 
   /** No record is needed any more: everything is in SQLite for good, nothing staged, nothing pinned. */
@@ -91,7 +93,7 @@ export class Reclaimer {
   /** Ends the background work. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
     await this.#running.catch(() => {});
   }
 
@@ -100,12 +102,25 @@ export class Reclaimer {
     return this.#running;
   }
 
+  /** Whatever frees bytes is a record, and ends in SQLite being durable with it. */
+  #later(): void {
+    if (this.#stopped) return;
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.soon();
+    }, LOOK_AFTER_MS).unref();
+  }
+
   async #pass(wipe: boolean): Promise<void> {
     this.#freeDead(wipe);
     let moved = false;
     for (let full = this.#victim(); full !== undefined; full = this.#victim()) {
       await this.#empty(full);
-      if (full.liveBytes > 0) break;
+      if (full.liveBytes > 0) {
+        // The disk is full, or the segment changed meanwhile: tried again.
+        this.#later();
+        break;
+      }
       moved = true;
     }
     if (!moved) return;

@@ -10,7 +10,7 @@ import type { FromWriter, LastAnswer, ToWriter, WriterSettings } from './message
  * How long synced records wait for company: a transaction costs far more than a record, and a
  * program that syncs every few writes would pay for hundreds of them a second.
  */
-const APPLY_AFTER_MS = 200;
+const APPLY_AFTER_MS = 60;
 
 /** What the front does about the writer's progress. */
 export interface WriterEvents {
