@@ -27,6 +27,7 @@ export default defineConfig({
       project('mount', ['test/mount/**/*.test.ts'], 120_000, false),
       project('drive', ['test/drive/**/*.test.ts'], 300_000, false),
       project('crash', ['test/crash/**/*.test.ts'], 300_000, false),
+      project('soak', ['test/soak/**/*.test.ts'], 1_800_000, false),
     ],
   },
 });

@@ -24,7 +24,11 @@ const top = fileURLToPath(new URL('..', import.meta.url));
 /** A step that takes longer hangs; it is ended with everything it started. */
 const STEP_LIMIT_MS = 20 * 60_000;
 
-const runCommand = (step: Step): Promise<{ status: number; output: string }> =>
+/** Runs a step to its end; what it printed. */
+export const runCommand = (
+  step: Step,
+  limitMs = STEP_LIMIT_MS,
+): Promise<{ status: number; output: string }> =>
   new Promise(resolve => {
     const child = spawn(step.command[0]!, step.command.slice(1), {
       cwd: step.cwd === undefined ? top : `${top}/${step.cwd}`,
@@ -34,9 +38,9 @@ const runCommand = (step: Step): Promise<{ status: number; output: string }> =>
     });
     const chunks: Buffer[] = [];
     const limit = setTimeout(() => {
-      chunks.push(Buffer.from(`\nended: not done within ${STEP_LIMIT_MS / 60_000} minutes\n`));
+      chunks.push(Buffer.from(`\nended: not done within ${limitMs / 60_000} minutes\n`));
       process.kill(-child.pid!, 'SIGKILL');
-    }, STEP_LIMIT_MS);
+    }, limitMs);
     child.stdout.on('data', chunk => chunks.push(chunk));
     child.stderr.on('data', chunk => chunks.push(chunk));
     child.on('error', error => resolve({ status: 127, output: error.message }));
@@ -50,7 +54,7 @@ const sum = (text: string, pattern: RegExp): number =>
   [...text.matchAll(pattern)].reduce((total, match) => total + Number(match[1]), 0);
 
 /** Counts of the closing lines of vitest (`Tests  3 failed | 5 passed`), cargo test (`test result: … 5 passed; 0 failed`) and pjdfstest (`Summary: 0 failed, 1 skipped, 5 passed`). */
-const countTests = (output: string): Outcome | undefined => {
+export const countTests = (output: string): Outcome | undefined => {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are control characters
   const plain = output.replace(/\x1b\[[0-9;]*m/g, '');
   const closing = plain

@@ -3,7 +3,7 @@
  * the front, applies what is synced in bounded transactions, and starts checkpoints. Messages are
  * handled one after the other, so a copy holds exactly what was asked to be applied before it.
  */
-import { constants, copyFileSync, existsSync, mkdirSync } from 'node:fs';
+import { constants, copyFileSync, existsSync, mkdirSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { ByteReader } from '../base/bytes.ts';
@@ -291,7 +291,14 @@ const main = async (): Promise<void> => {
     await writer.replay();
     port.on('message', (message: ToWriter) => writer.handle(message));
   } catch (error) {
-    say({ type: 'fatal', message: messageOf(error) });
+    // On a full disk SQLite calls what it cannot make (its -shm file) an I/O error.
+    const { bavail } = statfsSync(settings.directory);
+    const isFull =
+      isDiskFull(error) || (bavail === 0 && /SQLITE_IOERR/.test(systemCode(error) ?? ''));
+    const message = isFull
+      ? `the disk of ${settings.directory} is full: free some space`
+      : messageOf(error);
+    say({ type: 'fatal', message });
     port.close();
   }
 };

@@ -4,21 +4,18 @@
  * last fsync, and a check finds nothing. One seed is one history: `TUSK_SEED=N`; `TUSK_CUTS=N` for
  * more of them.
  */
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { seededRandom } from '../../src/base/random.ts';
-import { checkIndex } from '../../src/meta/check.ts';
-import { openIndex } from '../../src/meta/open.ts';
+import { findingsOnCopy, SMALL_LOG } from '../support/check-copy.ts';
 import { ForgetfulDisk } from '../support/forgetful-disk.ts';
 import { History } from '../support/history.ts';
 import { Served } from '../support/served.ts';
 
 const cuts = Number(process.env.TUSK_CUTS ?? 20);
 const seed = Number(process.env.TUSK_SEED ?? Date.now() % 100_000);
-const sizes = { segmentBytes: 2 ** 19, reserveBytes: 2 ** 20 };
 
-const served = new Served('power', { log: sizes });
+const served = new Served('power', { log: SMALL_LOG });
 let disk: ForgetfulDisk;
 beforeAll(async () => {
   disk = await ForgetfulDisk.mount(join(served.work, 'backing'), served.state);
@@ -28,21 +25,6 @@ afterAll(async () => {
   await disk.remove();
   await served.remove();
 });
-
-/** What a check says after a replay; both on a copy, so that the next daemon meets what the cut left. */
-const findings = async (): Promise<string[]> => {
-  const copy = mkdtempSync(join(served.work, 'copy-'));
-  const [directory, logDirectory] = [join(copy, 'index'), join(copy, 'log')];
-  const filter = (path: string): boolean => !path.endsWith('.spare');
-  try {
-    cpSync(served.state, copy, { recursive: true, filter });
-    const index = await openIndex({ ...sizes, directory, logDirectory, reserveBytes: 0 });
-    await index.close();
-    return checkIndex(directory);
-  } finally {
-    rmSync(copy, { recursive: true });
-  }
-};
 
 /** Starts the daemon; false if the power failed meanwhile. */
 const startOrCut = async (where: string): Promise<boolean> => {
@@ -84,7 +66,7 @@ test(
       const { bytes, names } = await disk.powerCut(random.below(1e9));
       total.bytes += bytes;
       total.names += names;
-      expect(await findings(), where).toEqual([]);
+      expect(await findingsOnCopy(served), where).toEqual([]);
       await served.start();
       total.lost += await history.recognise().catch(error => {
         throw new Error(where, { cause: error });

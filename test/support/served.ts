@@ -90,11 +90,11 @@ export class Served {
   }
 
   /** Runs a script in the working directory; its output. A wedged mount does not hang the test. */
-  sh(script: string): Promise<string> {
+  sh(script: string, timeout = SCRIPT_TIMEOUT_MS): Promise<string> {
     return new Promise((resolve, reject) => {
       const options = {
         cwd: this.work,
-        timeout: SCRIPT_TIMEOUT_MS,
+        timeout,
         killSignal: 'SIGKILL',
         maxBuffer: 1 << 24,
       } as const;
