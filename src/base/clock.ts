@@ -43,7 +43,9 @@ export class BootTime {
     const awakeMs = this.#source.awakeMs();
     if (awakeMs - this.#lookedMs >= LOOK_MS) {
       this.#lookedMs = awakeMs;
-      const sleptMs = this.#source.uptimeMs() - awakeMs - this.#aheadMs;
+      const uptimeMs = this.#source.uptimeMs();
+      // Looked up behind it: a thread that had to wait in between has not slept.
+      const sleptMs = uptimeMs - this.#source.awakeMs() - this.#aheadMs;
       if (sleptMs - this.#sleptMs >= SLEEP_MS_MIN) this.#sleptMs = sleptMs;
     }
     return awakeMs + this.#sleptMs;

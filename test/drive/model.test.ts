@@ -3,10 +3,12 @@
  * sent to the network, every local copy of it is dropped, and the daemon is killed.
  */
 import { chmodSync, mkdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { compareBeside } from '../support/beside.ts';
 import { Sandbox } from '../support/sandbox.ts';
 
+const command = fileURLToPath(new URL('../../scripts/tuskfs', import.meta.url));
 const box = new Sandbox('beside');
 let mountPoint: string;
 
@@ -49,4 +51,15 @@ test('random calls do on a drive what they do on the local disk', async () => {
     },
   });
   expect(done).toBeGreaterThan(0);
+});
+
+test('S-10: a file that has lost its name stays whole for who holds it, flushed and evicted', async () => {
+  const tuskfs = (...words: string[]): string => [command, ...words].join(' ');
+  const out =
+    await box.sh(`cd ${mountPoint}; head -c 3000000 /dev/urandom > held; sha1sum < held > ../sum
+    exec 3<> held; ${tuskfs('sync', '-q', 'main')} 2> /dev/null; rm held; ${tuskfs('sync', '-q', 'main')} 2> /dev/null
+    ${tuskfs('cache', 'drop', 'main')} > /dev/null 2>&1 || true
+    dd if=/proc/self/fd/3 iflag=direct bs=1M status=none | sha1sum | cmp - ../sum
+    printf more | dd of=/proc/self/fd/3 oflag=append conv=notrunc status=none; stat -L -c '%h %s' /proc/self/fd/3`);
+  expect(out).toBe('0 3000004\n');
 });

@@ -145,7 +145,7 @@ const expectModel = (index: MetaIndex, model: Model): void => {
     expect(contentOf(index, ino, content.length).equals(content), `inode ${ino}`).toBe(true);
 };
 
-test('memory, SQLite and replay after a crash show the same tree', {
+test('S-2: memory, SQLite and replay after a crash show the same tree', {
   timeout: 60_000,
 }, async () => {
   await fc.assert(
@@ -180,7 +180,7 @@ test('memory, SQLite and replay after a crash show the same tree', {
   );
 });
 
-test('a log cut off anywhere replays to a prefix', async () => {
+test('S-2, S-18: a log cut off anywhere replays to a prefix', async () => {
   const index = await openSmall(place);
   const trees: unknown[] = [treeOf(index)];
   // A state before any record, to which every cut is applied.

@@ -24,7 +24,7 @@ const events = {
   forget: () => served.sh(`LIBMOUNT_FORCE_MOUNT2=always mount -i -o remount ${served.drive}`),
 };
 
-test('random calls do on the mount what they do on the local disk', async () => {
+test('S-10, S-16, S-21: random calls do on the mount what they do on the local disk', async () => {
   const done = await compareBeside({
     ...{ runs: 20, stepsMax: 200, budgetMs: 40_000, events },
     again: 'vitest run --project mount test/mount/model.test.ts',

@@ -43,7 +43,7 @@ const withMount = (script: string): Promise<string> =>
     });
   });
 
-test('a plain user mounts, uses, and unmounts with fusermount3', async () => {
+test('S-37: a plain user mounts, uses, and unmounts with fusermount3', async () => {
   const out = await withMount(`
     grep " $PWD/drive " /proc/self/mounts
     user bash -euc 'cd drive; stat -c "%u %A" .; head -c 3000000 /dev/zero > f; mkdir d; mv f d/; cat d/f | wc -c'
@@ -55,7 +55,7 @@ test('a plain user mounts, uses, and unmounts with fusermount3', async () => {
   expect(rest).toEqual([`${NOBODY} drwxr-xr-x`, '3000000', 'ended 0', '3000000']);
 });
 
-test("nobody else sees a plain user's mount, not even root", async () => {
+test("S-37: nobody else sees a plain user's mount, not even root", async () => {
   const out = await withMount(`
     ls drive 2>&1 || echo refused
     user fusermount3 -u drive; wait $pid`);

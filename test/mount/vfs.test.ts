@@ -35,7 +35,7 @@ test('cp -a, rsync -aHAX and tar copy a tree whole, and a remount shows it', asy
     expect(await compareTrees(source, join(drive, copy)), copy).toEqual([]);
 });
 
-test('what close returned for is there after the daemon was killed', async () => {
+test('S-42: what close returned for is there after the daemon was killed', async () => {
   await sh('cp -a source drive/before');
   await served.kill();
   await served.start();
@@ -185,7 +185,7 @@ test('S-35: times of birth, kept through changes and remounts, asked for once', 
   expect(await born()).toBe(first);
 });
 
-test('appends of many writers lose nothing; inotify sees local changes', async () => {
+test('S-48: appends of many writers lose nothing; inotify sees local changes', async () => {
   const out = await sh(`cd drive; for w in 1 2 3 4 5 6; do
       (for i in {1..300}; do echo "writer $w line $i of many"; done | while read -r line; do echo "$line" >> appended; done) & done; wait
     sort appended | uniq | wc -l; wc -l < appended
@@ -204,7 +204,7 @@ END`);
   expect(out).toBe('1800\n1800\n0x100 0x2 0x200\n');
 });
 
-test('paths of 4,095 bytes, directories 1,000 deep, 20,000 names in one', async () => {
+test('S-49: paths of 4,095 bytes, directories 1,000 deep, 20,000 names in one', async () => {
   const out = await sh(`cd drive; python3 - <<'END'
 import os
 os.mkdir('deep'); at = 'deep'
@@ -241,4 +241,50 @@ END
   expect(out).toBe(
     `ENOTSUP\n${refused}${refused}no attributes\nbusy\nrm: cannot remove 'plain': Read-only file system\nx\n`,
   );
+});
+
+test('S-15, S-17: a sparse file of the largest size costs nothing; one byte more is EFBIG', async () => {
+  const out = await sh(`cd drive; python3 - <<'END'
+import errno, os
+most = 2**53 - 1
+f = os.open('sparse', os.O_RDWR | os.O_CREAT)
+os.ftruncate(f, most); print(os.fstat(f).st_size == most, os.fstat(f).st_blocks)
+os.pwrite(f, b'end', most - 3); os.pwrite(f, b'x' * 8192, 2**40); os.fsync(f); os.close(f)
+f = os.open('sparse', os.O_RDWR)
+print(os.stat('sparse').st_blocks <= 24, os.lseek(f, 0, os.SEEK_DATA) == 2**40, os.lseek(f, 2**40, os.SEEK_HOLE) - 2**40)
+print(os.pread(f, 9, most - 3), os.pread(f, 3, 2**50))
+for more in (lambda: os.ftruncate(f, most + 1), lambda: os.posix_fallocate(f, most, 1), lambda: (os.pwrite(f, b'xx', most - 1), os.fsync(f))):
+    try: more(); print('taken')
+    except OSError as e: print(errno.errorcode[e.errno])
+os.close(f)
+END
+    fallocate -p -o 1T -l 8192 sparse; stat -c %b sparse; rm sparse`);
+  expect(out.split('\n').slice(0, 3)).toEqual([
+    'True 0',
+    'True True 8192',
+    "b'end' b'\\x00\\x00\\x00'",
+  ]);
+  expect(out.split('\n').slice(3, 6)).toEqual(['EFBIG', 'EFBIG', 'EFBIG']);
+  expect(Number(out.split('\n')[6])).toBeLessThanOrEqual(8);
+});
+
+test('S-14: file capabilities are kept, and go with the first write', async () => {
+  const out = await sh(`cd drive; python3 - <<'END'
+import os, struct
+open('able', 'w').close(); os.chmod('able', 0o6755)
+capability = struct.pack('<5I', 0x02000001, 1 << 13, 0, 0, 0)
+os.setxattr('able', 'security.capability', capability)
+print(os.getxattr('able', 'security.capability') == capability)
+with open('able', 'a') as f: f.write('x')
+print(os.listxattr('able'), oct(os.stat('able').st_mode & 0o1777))
+END
+    rm able`);
+  expect(out).toMatch(/^True\n\[\] 0o/);
+});
+
+test('S-36: what needs more than a file system over FUSE has is refused, not half done', async () => {
+  const out =
+    await sh(`cd drive; head -c 1048576 /dev/zero > swap; chmod 600 swap; mkswap swap > /dev/null 2>&1
+    swapon swap 2> /dev/null || echo no swap; rm swap`);
+  expect(out).toBe('no swap\n');
 });
