@@ -36,7 +36,6 @@ export class Sync {
   readonly #abort = new AbortController();
   #wake = Promise.withResolvers<void>();
   #ended: Promise<void> = Promise.resolve();
-  #busy = false;
   #grace: NodeJS.Timeout | undefined;
   readonly #onCommittee = () => this.#wake.resolve();
   readonly #onCertified = () => {
@@ -49,11 +48,6 @@ export class Sync {
   constructor(node: NodeService, chain: Chain) {
     this.#node = node;
     this.#chain = chain;
-  }
-
-  /** Is something missing? */
-  get busy(): boolean {
-    return this.#busy;
   }
 
   /** Begins in the background. */
@@ -77,15 +71,15 @@ export class Sync {
     const { signal } = this.#abort;
     for (let waitMs = RETRY_MS; !signal.aborted; ) {
       this.#wake = Promise.withResolvers();
+      let complete = false;
       try {
-        this.#busy = !(await this.#pass());
-        waitMs = this.#busy ? Math.min(2 * waitMs, RETRY_MS_MAX) : RETRY_MS;
+        complete = await this.#pass();
       } catch (error) {
         if (signal.aborted) return;
         log('localnet').warn({ error: messageOf(error) }, 'a node could not complete its part');
-        this.#busy = true;
       }
-      const pause = this.#busy ? [systemClock.sleep(waitMs, signal).catch(() => undefined)] : [];
+      const pause = complete ? [] : [systemClock.sleep(waitMs, signal).catch(() => undefined)];
+      waitMs = complete ? RETRY_MS : Math.min(2 * waitMs, RETRY_MS_MAX);
       await Promise.race([this.#wake.promise, ...pause]);
     }
   }
