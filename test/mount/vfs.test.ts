@@ -247,18 +247,18 @@ test('S-15, S-17: a sparse file of the largest size costs nothing; one byte more
   const out = await sh(`cd drive; python3 - <<'END'
 import errno, os
 most = 2**53 - 1
-f = os.open('sparse', os.O_RDWR | os.O_CREAT)
+f = os.open('widest', os.O_RDWR | os.O_CREAT)
 os.ftruncate(f, most); print(os.fstat(f).st_size == most, os.fstat(f).st_blocks)
 os.pwrite(f, b'end', most - 3); os.pwrite(f, b'x' * 8192, 2**40); os.fsync(f); os.close(f)
-f = os.open('sparse', os.O_RDWR)
-print(os.stat('sparse').st_blocks <= 24, os.lseek(f, 0, os.SEEK_DATA) == 2**40, os.lseek(f, 2**40, os.SEEK_HOLE) - 2**40)
+f = os.open('widest', os.O_RDWR)
+print(os.stat('widest').st_blocks <= 24, os.lseek(f, 0, os.SEEK_DATA) == 2**40, os.lseek(f, 2**40, os.SEEK_HOLE) - 2**40)
 print(os.pread(f, 9, most - 3), os.pread(f, 3, 2**50))
 for more in (lambda: os.ftruncate(f, most + 1), lambda: os.posix_fallocate(f, most, 1), lambda: (os.pwrite(f, b'xx', most - 1), os.fsync(f))):
     try: more(); print('taken')
     except OSError as e: print(errno.errorcode[e.errno])
 os.close(f)
 END
-    fallocate -p -o 1T -l 8192 sparse; stat -c %b sparse; rm sparse`);
+    fallocate -p -o 1T -l 8192 widest; stat -c %b widest; rm widest`);
   expect(out.split('\n').slice(0, 3)).toEqual([
     'True 0',
     'True True 8192',
