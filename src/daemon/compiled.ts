@@ -1,6 +1,12 @@
-/** The daemon's code, kept compiled: a start then takes half the time. */
+/** How Node.js runs a daemon: its code is kept compiled, so that a start takes half the time; its heaps stay small. */
 import * as module from 'node:module';
 import { join } from 'node:path';
+
+/**
+ * What a thread has made since it last tidied up; by itself that grows to 134 MB a thread under a
+ * stream of requests, nearly all of it dead.
+ */
+export const HEAP_FLAGS = ['--max-semi-space-size=8'];
 
 /** Environment of a daemon; `root` is its volume's state directory. */
 export const compiledIn = (root: string): NodeJS.ProcessEnv => ({

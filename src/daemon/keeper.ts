@@ -14,7 +14,7 @@ import { type Agreement, canResend } from '../fuse/init.ts';
 import { type MountOptions, mountDevice, unmountAt } from '../fuse/mount.ts';
 import { lockVolume, type VolumeLock } from '../volume/lock.ts';
 import type { VolumePaths } from '../volume/paths.ts';
-import { compiledIn } from './compiled.ts';
+import { compiledIn, HEAP_FLAGS } from './compiled.ts';
 import { listenControl } from './control-socket.ts';
 import { type DaemonStart, type FromDaemon, RESTART } from './handover.ts';
 import { PATIENCE, type Patience, waitMsAfter } from './patience.ts';
@@ -187,7 +187,7 @@ export class Keeper<Config> {
   }
 
   #spawn(): ChildProcess {
-    return spawn(process.execPath, [...process.execArgv, this.#task.entry], {
+    return spawn(process.execPath, [...process.execArgv, ...HEAP_FLAGS, this.#task.entry], {
       cwd: '/',
       env: compiledIn(this.#task.paths.root),
       // A session of its own: what a terminal sends to its foreground comes to the keeper first, and once.

@@ -18,7 +18,9 @@ export type Db = Database.Database;
 export const indexPath = (directory: string): string => join(directory, 'index.db');
 export const localPath = (directory: string): string => join(directory, 'local.db');
 
-const CACHE_KIB = 32 * 1024;
+/** Pages kept of each file: what the writer changes at random, and little of what the front reads, which the system keeps too. */
+const WRITER_CACHE_KIB = 32 * 1024;
+const READER_CACHE_KIB = 8 * 1024;
 
 /** A number of the `state` table; 0 if it is not there. */
 export const stateOf = (db: Db, key: string): number =>
@@ -36,7 +38,7 @@ const open = (path: string, schema: string, version: number): Db => {
   db.pragma('journal_mode = WAL');
   db.pragma('synchronous = NORMAL');
   db.pragma('wal_autocheckpoint = 0');
-  db.pragma(`cache_size = -${CACHE_KIB}`);
+  db.pragma(`cache_size = -${WRITER_CACHE_KIB}`);
   db.pragma('temp_store = MEMORY');
   const known = db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'state'").get();
   if (known === undefined) {
@@ -77,7 +79,7 @@ export const openDatabases = (directory: string): Databases => {
 /** A connection that only reads; sees whatever the writer has committed. */
 export const openForReading = (path: string): Db => {
   const db = new Database(path, { readonly: true, fileMustExist: true });
-  db.pragma(`cache_size = -${CACHE_KIB}`);
+  db.pragma(`cache_size = -${READER_CACHE_KIB}`);
   return db;
 };
 

@@ -11,9 +11,12 @@ import type { Queries } from './queries.ts';
 import type { Dentry, Extent, FramePlace, PackRow } from './types.ts';
 
 /** Bounds of the caches, in entries (of names, values and extents). */
-const CACHED_MAX = 100_000;
-const CACHED_EXTENTS_MAX = 500_000;
+const CACHED_MAX = 50_000;
+const CACHED_EXTENTS_MAX = 250_000;
 const CACHED_FRAMES_MAX = 20_000;
+
+/** Shared by all that have none: nobody changes what a layer holds. */
+const NO_XATTRS: ReadonlyMap<Name, Buffer> = new Map();
 
 /** A symbolic link's target, boxed so that layers hold objects. */
 interface Target {
@@ -31,7 +34,7 @@ export class Memory {
   readonly #queries: Queries;
   readonly #account: Account;
   readonly inodes: Layer<Ino, InodeRow>;
-  readonly xattrs: Layer<Ino, Map<Name, Buffer>>;
+  readonly xattrs: Layer<Ino, ReadonlyMap<Name, Buffer>>;
   readonly symlinks: Layer<Ino, Target>;
   readonly extentMaps: Layer<Ino, ExtentMap>;
   readonly frames: Layer<FrameId, FramePlace>;
@@ -52,9 +55,10 @@ export class Memory {
     this.#newFrom = nextIno;
     this.#account = account;
     this.inodes = new Layer(CACHED_MAX, ino => queries.inode(ino));
-    this.xattrs = new Layer(CACHED_MAX, ino =>
-      ino >= this.#newFrom ? new Map() : queries.xattrs(ino),
-    );
+    this.xattrs = new Layer(CACHED_MAX, ino => {
+      const xattrs = ino >= this.#newFrom ? NO_XATTRS : queries.xattrs(ino);
+      return xattrs.size === 0 ? NO_XATTRS : xattrs;
+    });
     this.symlinks = new Layer(CACHED_MAX / 10, ino => {
       const bytes = ino >= this.#newFrom ? null : queries.symlink(ino);
       return bytes === null ? null : { bytes };

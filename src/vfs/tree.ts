@@ -8,6 +8,7 @@ import { Errno } from '../base/errno.ts';
 import type { Ino, Name } from '../base/ids.ts';
 import { NAME_BYTES_MAX } from '../base/limits.ts';
 import type { Change, Index, Inode, InodeFields } from '../meta/types.ts';
+import { LookupCounts } from './lookup-counts.ts';
 import { isDir } from './modes.ts';
 
 /** The tree that a mount shows, as the operations see it. */
@@ -21,7 +22,7 @@ export class Tree {
   /** Files without a name that may get one (O_TMPFILE). */
   readonly linkable = new Set<Ino>();
   readonly #clock: Clock;
-  readonly #lookups = new Map<Ino, number>();
+  readonly #lookups = new LookupCounts();
   readonly #orphans = new Set<Ino>();
   /** The kernel holds lookups that were counted by an earlier daemon: of which inodes, only it knows. */
   #inherits = false;
@@ -89,7 +90,7 @@ export class Tree {
   entered(ino: Ino): Inode | number {
     const inode = this.index.inode(ino);
     if (inode === undefined) return -Errno.ESTALE;
-    this.#lookups.set(ino, (this.#lookups.get(ino) ?? 0) + 1);
+    this.#lookups.add(ino);
     return inode;
   }
 
@@ -108,12 +109,7 @@ export class Tree {
 
   /** Takes lookups back. */
   forget(ino: Ino, lookups: number): void {
-    const left = (this.#lookups.get(ino) ?? 0) - lookups;
-    if (left > 0) {
-      this.#lookups.set(ino, left);
-      return;
-    }
-    this.#lookups.delete(ino);
+    if (this.#lookups.take(ino, lookups) > 0) return;
     this.linkable.delete(ino);
     if (this.#orphans.delete(ino)) this.#removeOrphan(ino);
   }
@@ -128,12 +124,12 @@ export class Tree {
 
   /** A name removed through the kernel was found by it before: so it holds the inode. */
   #mayBeHeld(ino: Ino): boolean {
-    return this.#inherits || this.#lookups.has(ino);
+    return this.#inherits || this.#lookups.get(ino) > 0;
   }
 
   /** Lookups held of an inode. */
   lookups(ino: Ino): number {
-    return this.#lookups.get(ino) ?? 0;
+    return this.#lookups.get(ino);
   }
 
   /** What cannot be removed now (read-only, disk full) goes when the volume is next mounted. */

@@ -10,6 +10,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { compiledIn, HEAP_FLAGS } from '../../src/daemon/compiled.ts';
 import type { SessionCounters } from '../../src/fuse/session.ts';
 
 const run = promisify(execFile);
@@ -55,6 +56,8 @@ export const tuskfs = async (work: string): Promise<Served> => {
   await Promise.all([state, mount].map(path => mkdir(path, { recursive: true })));
   const server = fork(new URL('../support/serve-vfs.ts', import.meta.url), [state, mount], {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    execArgv: [...process.execArgv, ...HEAP_FLAGS],
+    env: compiledIn(state),
   });
   const [said] = await Promise.race([once(server, 'message'), once(server, 'exit')]);
   if (said !== 'mounted') throw new Error(`the server of tuskfs ended with ${said}`);

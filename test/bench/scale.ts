@@ -40,9 +40,9 @@ export const benchScale = async (
     const add = (row: string, unit: string, value: number, peers: BenchRow['peers'] = {}): void => {
       rows.push({ bench: 'scale', row, unit, tuskfs: value, peers });
     };
-    const { first, last, peakMb } = await makeTree(served, progress);
+    const { first, last, peakMb, ownMb } = await makeTree(served, progress);
     add('create-last', 'files/s', last, { first });
-    add('memory', 'MB', peakMb);
+    add('memory', 'MB', peakMb, { own: ownMb });
     progress('mounting it again\n');
     await served.stop();
     const start = performance.now();
@@ -64,19 +64,20 @@ export const benchScale = async (
   }
 };
 
-/** Files a second at both ends, and the most memory that the daemon took. */
+/** Files a second at both ends, and the most memory that the daemon took: all, and without mapped files. */
 const makeTree = async (
   { directory, pid }: Served,
   progress: (text: string) => void,
-): Promise<{ first: number; last: number; peakMb: number }> => {
+): Promise<{ first: number; last: number; peakMb: number; ownMb: number }> => {
   const deep = (FILES - WIDE_FILES) / DIRECTORY_FILES;
   const timed = TIMED_FILES / DIRECTORY_FILES;
-  let peakMb = 0;
+  let [peakMb, ownMb] = [0, 0];
   const directories = async (from: number, to: number): Promise<number> => {
     const start = performance.now();
     for (let i = from; i < to; i++) {
       fill(join(directory, `d${i}`), DIRECTORY_FILES);
       peakMb = Math.max(peakMb, memoryMb(pid));
+      ownMb = Math.max(ownMb, memoryMb(pid, 'RssAnon'));
     }
     return ((to - from) * DIRECTORY_FILES * 1000) / (performance.now() - start);
   };
@@ -86,7 +87,7 @@ const makeTree = async (
   const middle = await directories(timed, deep - timed);
   progress(`the middle: ${Math.round(middle)} files/s\n`);
   const last = await directories(deep - timed, deep);
-  return { first, last, peakMb };
+  return { first, last, peakMb, ownMb };
 };
 
 const fill = (directory: string, files: number): void => {

@@ -8,9 +8,9 @@ const statusOf = (path: string, key: string): number =>
 const tasksOf = (pid: number): string[] =>
   readdirSync(`/proc/${pid}/task`).map(task => `/proc/${pid}/task/${task}`);
 
-/** Memory that it holds, mapped files included, in 10⁶ bytes. */
-export const memoryMb = (pid: number): number =>
-  (statusOf(`/proc/${pid}/status`, 'VmRSS') * 1024) / 1e6;
+/** Memory that it holds in 10⁶ bytes: all of it, mapped files included, or what is its own alone. */
+export const memoryMb = (pid: number, part: 'VmRSS' | 'RssAnon' = 'VmRSS'): number =>
+  (statusOf(`/proc/${pid}/status`, part) * 1024) / 1e6;
 
 /** Processor time of its threads of now. */
 export const cpuSeconds = (pid: number): number =>
