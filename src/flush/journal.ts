@@ -38,10 +38,12 @@ export interface PackState {
   nShards: number;
   blobId: BlobId | undefined;
   rootHash: Buffer;
-  /** A signed registration of which it is not known whether it was executed. */
+  /** The registration as signed: perhaps not executed while there is no `objectId`. */
   registerTx: SignedTx | undefined;
   objectId: SuiId | undefined;
   endEpoch: number;
+  /** Has a quorum confirmed once? */
+  stored: boolean;
   certifyTx: SignedTx | undefined;
   certified: boolean;
   committed: boolean;
@@ -55,6 +57,7 @@ const fresh = (): PackState => ({
   registerTx: undefined,
   objectId: undefined,
   endEpoch: 0,
+  stored: false,
   certifyTx: undefined,
   certified: false,
   committed: false,
@@ -68,6 +71,7 @@ const apply = (state: PackState, entry: JournalEntry): void => {
   else if (entry.state === 'register_failed') state.registerTx = undefined;
   else if (entry.state === 'registered')
     Object.assign(state, { objectId: entry.objectId, endEpoch: entry.endEpoch });
+  else if (entry.state === 'stored') state.stored = true;
   else if (entry.state === 'certify_signed') state.certifyTx = entry.tx;
   else if (entry.state === 'certify_failed') state.certifyTx = undefined;
   else if (entry.state === 'certified') state.certified = true;

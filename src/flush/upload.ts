@@ -113,7 +113,8 @@ export class Upload {
     const blob = await native.encodeFile(this.#packPath, state.nShards, sliversPath);
     const blobId = blobIdFromBytes(blob.blobId);
     const { rootHash, size, nShards, metadata } = blob;
-    this.#encoded = { blobId, rootHash, size, nShards, metadata, sliversPath };
+    const blobPath = this.#packPath;
+    this.#encoded = { blobId, rootHash, size, nShards, metadata, sliversPath, blobPath };
     if (state.blobId !== undefined) {
       if (state.blobId === blobId) return;
       throw new TuskError(
@@ -145,6 +146,7 @@ export class Upload {
           deletable: true,
           attributes,
           walMax: limits.walMaxPerPack,
+          blobPath: this.#packPath,
         },
         this.#context.signal,
       ),
@@ -163,10 +165,13 @@ export class Upload {
 
   #store(): StoreRun {
     const { parts, lifetime, onStored } = this.#context;
-    const object = { objectId: this.#journal.state.objectId as SuiId, deletable: true };
+    const { objectId, registerTx, stored } = this.#journal.state;
+    const object = { objectId: objectId as SuiId, deletable: true };
     this.#run = parts.network.store(this.#encoded!, object, {
       signal: lifetime,
       tailMs: parts.limits.tailMs,
+      // The relay is sent the bytes once; whoever stores again looks what the nodes lack.
+      registration: stored ? undefined : registerTx,
       onProgress: ({ bytesSent, bytesTotal }) =>
         onStored(bytesSent / Math.max(1, bytesTotal), this.#draft.bytes),
     });

@@ -18,6 +18,10 @@ const networkSettings = z.object({
   nodeScheme: z.enum(['http', 'https']),
   /** Aggregators to read from where nodes cannot be reached, in that order. */
   aggregatorUrls: z.array(z.url()).optional(),
+  /** Upload relay that takes each pack once, instead of the nodes taking its slivers. */
+  relayUrl: z.url().optional(),
+  /** Most MIST that the relay's tip for one pack may be, as a decimal string; without it no tip is paid. */
+  relayTipMaxMist: z.string().regex(/^\d+$/).optional(),
   /** Where test coins come from (localnet only). */
   faucetUrl: z.url().optional(),
   /** How long staged files wait for company before a flush. */

@@ -49,6 +49,41 @@ export const epochOfConfirmation = (message: Buffer, expected: Buffer): number |
   return same ? message.readUInt32LE(epochAt) : undefined;
 };
 
+/** A certificate that somebody else put together; rejects `unverified` unless the chain would take it. */
+export const verifiedCertificate = (
+  committee: Committee,
+  blobId: BlobId,
+  object: { readonly objectId: SuiId; readonly deletable: boolean },
+  given: {
+    readonly signers: readonly number[];
+    readonly message: Buffer;
+    readonly signature: Buffer;
+  },
+): Certificate => {
+  const { epoch, nShards, nodes } = committee;
+  const { message, signature } = given;
+  const wrong = (what: string) =>
+    new TuskError('unverified', `the certificate given for blob ${blobId} does not hold: ${what}`);
+  if (!message.equals(confirmationMessage(epoch, blobId, object)))
+    throw wrong('its message is about something else');
+  const signers = [...new Set(given.signers)].sort((a, b) => a - b);
+  const members = signers.flatMap(index => nodes.find(node => node.index === index) ?? []);
+  if (members.length !== given.signers.length) throw wrong('not all signers are in the committee');
+  const shards = members.reduce((sum, node) => sum + node.shards.length, 0);
+  if (shards < quorumOf(nShards)) throw wrong(`${shards} of ${nShards} shards are no quorum`);
+  if (!isSignedBy(members, message, signature)) throw wrong('its signature is false');
+  return { epoch, message, signature, signersBitmap: signersBitmap(nodes.length, signers), shards };
+};
+
+const isSignedBy = (nodes: readonly StorageNode[], message: Buffer, aggregate: Buffer): boolean => {
+  try {
+    const keys = nodes.map(({ publicKey }) => publicKey);
+    return native.blsVerifyAggregate(keys, message, aggregate);
+  } catch {
+    return false;
+  }
+};
+
 /**
  * Gathers confirmations of one blob in one epoch. Signatures are verified together, when it
  * matters: one pairing instead of one a node.
@@ -102,9 +137,8 @@ export class Confirmations {
 
   #holds(nodes: readonly StorageNode[]): boolean {
     const signatures = nodes.map(node => this.#signatures.get(node)!);
-    const keys = nodes.map(({ publicKey }) => publicKey);
     try {
-      return native.blsVerifyAggregate(keys, this.message, native.blsAggregate(signatures));
+      return isSignedBy(nodes, this.message, native.blsAggregate(signatures));
     } catch {
       return false;
     }

@@ -48,6 +48,15 @@ export interface Quote {
   readonly write: Frost;
 }
 
+/** What a registration agreed with the upload relay; kept with the signed bytes, so that a retry shows the same. */
+export interface RelayTicket {
+  readonly url: string;
+  /** MIST that the transaction pays the relay, as a decimal string. */
+  readonly tip: string;
+  /** Secret that proves to the relay who paid, base64url; none where no tip is asked. */
+  readonly nonce?: string;
+}
+
 /** A transaction signed but perhaps not yet sent; these very bytes are sent again after a crash. */
 export interface SignedTx {
   readonly digest: TxDigest;
@@ -57,6 +66,8 @@ export interface SignedTx {
   readonly signature: string;
   /** Epoch of Sui after which it can no longer execute. */
   readonly expiresAfterEpoch: number;
+  /** A registration whose bytes go to the upload relay. */
+  readonly relay?: RelayTicket;
 }
 
 /** A final transaction. */
@@ -96,6 +107,8 @@ export interface EncodedFile {
   readonly nShards: number;
   readonly metadata: Buffer;
   readonly sliversPath: string;
+  /** The blob itself, for the upload relay. */
+  readonly blobPath?: string;
 }
 
 /** A certificate of availability, as the chain takes it. */
@@ -159,6 +172,8 @@ export interface RegisterRequest {
   readonly attributes: Readonly<Record<string, string>>;
   /** Most FROST this registration may cost; above: `over_budget`. The coin passed holds the quote + 10 %, never above this; the rest comes back. */
   readonly walMax: Frost;
+  /** File of the blob's bytes: with it, the upload relay of the settings may be used (and paid its tip). */
+  readonly blobPath?: string;
 }
 
 /** What a certification needs to know. */
@@ -184,7 +199,7 @@ export interface Network {
   quote(size: number, epochsAhead: number, signal?: AbortSignal): Promise<Quote>;
   balance(signal?: AbortSignal): Promise<Balance>;
 
-  /** Builds and signs; sends nothing. Prices are read fresh. Rejects `unfunded`, `over_budget`. */
+  /** Builds and signs; sends nothing. Prices are read fresh. Rejects `unfunded`, `over_budget` (price or tip). */
   signRegister(request: RegisterRequest, signal?: AbortSignal): Promise<SignedTx>;
   signCertify(request: CertifyRequest, signal?: AbortSignal): Promise<SignedTx>;
   signDelete(blobObjectId: SuiId, signal?: AbortSignal): Promise<SignedTx>;
@@ -208,7 +223,10 @@ export interface Network {
   /** Attributes of a Blob object. */
   attributes(objectId: SuiId, signal?: AbortSignal): Promise<Record<string, string>>;
 
-  /** Stores slivers on all nodes in parallel; resumable: what a node already has is not sent again. */
+  /**
+   * Stores slivers on all nodes in parallel; resumable: what a node already has is not sent again.
+   * With a registration that has a relay's ticket the relay is asked to do it; if it fails, as without.
+   */
   store(
     file: EncodedFile,
     object: { objectId: SuiId; deletable: boolean },
@@ -216,6 +234,7 @@ export interface Network {
       signal: AbortSignal;
       onProgress?: (progress: StoreProgress) => void;
       tailMs: number;
+      registration?: Pick<SignedTx, 'digest' | 'relay'> | undefined;
     },
   ): StoreRun;
 

@@ -47,8 +47,10 @@ import { NodeClient, type RateLimits } from './nodes/client.ts';
 import { Health } from './nodes/health.ts';
 import { NodeHttp } from './nodes/http.ts';
 import { type ReadOptions, readPrimaries } from './nodes/read.ts';
+import { Relay } from './nodes/relay.ts';
+import { startRelayedUpload } from './nodes/relayed-upload.ts';
 import { MetadataCache, type ReadParts } from './nodes/slivers.ts';
-import { startUpload, type UploadOptions } from './nodes/upload.ts';
+import { startUpload } from './nodes/upload.ts';
 import { readBlob, spotCheck } from './nodes/whole.ts';
 import type { Wallet } from './wallet.ts';
 
@@ -66,6 +68,10 @@ export interface RealNetworkSettings {
   readonly nodeScheme: 'http' | 'https';
   /** Aggregators to read from where nodes cannot be reached, in that order. */
   readonly aggregatorUrls?: readonly string[] | undefined;
+  /** Upload relay that takes blobs once; nodes are written to directly where it fails. */
+  readonly relayUrl?: string | undefined;
+  /** Most MIST that the relay's tip for one blob may be, as a decimal string; without it no tip is paid. */
+  readonly relayTipMaxMist?: string | undefined;
 }
 
 /** Walrus and Sui over HTTP. */
@@ -84,6 +90,7 @@ export class RealNetwork implements Network {
   readonly #client: NodeClient;
   readonly #metadata = new MetadataCache();
   readonly #budget = new ByteBudget(UPLOAD_BUDGET_BYTES);
+  readonly #relay: Relay | undefined;
 
   constructor(
     settings: RealNetworkSettings,
@@ -103,6 +110,11 @@ export class RealNetwork implements Network {
     this.#http = new NodeHttp(settings.nodeScheme);
     this.limits = { upload: new RateLimiter(parts.clock), download: new RateLimiter(parts.clock) };
     this.#client = new NodeClient(this.#http, new Health(parts.clock), this.limits, parts);
+    const { relayUrl, relayTipMaxMist } = settings;
+    if (relayUrl !== undefined) {
+      const relay = { url: relayUrl, tipMax: BigInt(relayTipMaxMist ?? 0) };
+      this.#relay = new Relay(relay, this.limits.upload, parts);
+    }
     this.#parts = {
       ...parts,
       client: this.#client,
@@ -138,8 +150,8 @@ export class RealNetwork implements Network {
     return { wal, sui };
   }
 
-  #sign(recipe: Recipe, signal?: AbortSignal): Promise<SignedTx> {
-    return this.#lane.sign(signal, () => this.#signer.sign(recipe, signal));
+  #sign(recipe: Recipe, signal?: AbortSignal, fromGas = 0n): Promise<SignedTx> {
+    return this.#lane.sign(signal, () => this.#signer.sign(recipe, fromGas, signal));
   }
 
   /** WAL coins that hold the cost and its margin, within the owner's limit. */
@@ -175,8 +187,10 @@ export class RealNetwork implements Network {
     });
   }
 
-  signRegister(request: RegisterRequest, signal?: AbortSignal): Promise<SignedTx> {
-    return this.#sign(async refs => {
+  async signRegister(request: RegisterRequest, signal?: AbortSignal): Promise<SignedTx> {
+    const agreed = await this.#relayTicket(request, signal);
+    const tip = agreed?.payment;
+    const recipe: Recipe = async refs => {
       const [{ nShards }, prices] = await Promise.all([
         this.committee({ ...(signal && { signal }) }),
         this.#state.prices(true, signal),
@@ -186,8 +200,16 @@ export class RealNetwork implements Network {
       const what = `registering blob ${request.blobId}`;
       const paid = await this.#payment(what, cost, request.walMax, refs.walType, signal);
       const { address } = this;
-      return registerTx(refs, address, request, quote.encodedBytes, paid.coins, paid.amount);
-    }, signal);
+      return registerTx(refs, address, request, quote.encodedBytes, paid.coins, paid.amount, tip);
+    };
+    const tx = await this.#sign(recipe, signal, tip?.amount);
+    return agreed === undefined ? tx : { ...tx, relay: agreed.ticket };
+  }
+
+  async #relayTicket({ blobId, size, blobPath }: RegisterRequest, signal?: AbortSignal) {
+    if (this.#relay === undefined || blobPath === undefined) return undefined;
+    const { nShards } = await this.committee({ ...(signal && { signal }) });
+    return this.#relay.ticket({ blobId, size, nShards, path: blobPath }, signal);
   }
 
   signCertify(request: CertifyRequest, signal?: AbortSignal): Promise<SignedTx> {
@@ -253,9 +275,27 @@ export class RealNetwork implements Network {
   store(
     file: EncodedFile,
     object: { readonly objectId: SuiId; readonly deletable: boolean },
-    options: UploadOptions,
+    options: Parameters<Network['store']>[2],
   ): StoreRun {
-    return startUpload({ ...this.#parts, budget: this.#budget }, file, object, options);
+    const parts = { ...this.#parts, budget: this.#budget };
+    const { blobPath } = file;
+    const { digest = '', relay: ticket } = options.registration ?? {};
+    const relay = this.#relay;
+    if (
+      relay === undefined ||
+      ticket === undefined ||
+      blobPath === undefined ||
+      !relay.serves(ticket)
+    )
+      return startUpload(parts, file, object, options);
+    const registration = { digest, ticket };
+    return startRelayedUpload(
+      { ...parts, relay },
+      { ...file, blobPath },
+      object,
+      registration,
+      options,
+    );
   }
 
   readPrimaries(blob: BlobRef, indices: number[], options: ReadOptions): Promise<void> {
@@ -280,6 +320,11 @@ export class RealNetwork implements Network {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#http.close(), this.#parts.aggregators.close(), this.#rpc.close()]);
+    await Promise.all([
+      this.#http.close(),
+      this.#parts.aggregators.close(),
+      this.#relay?.close(),
+      this.#rpc.close(),
+    ]);
   }
 }

@@ -6,6 +6,7 @@ import { GrpcTypes as Grpc, type GrpcTypes } from '@mysten/sui/grpc';
 import { type Transaction, TransactionDataBuilder } from '@mysten/sui/transactions';
 import { toBase64 } from '@mysten/sui/utils';
 import { TuskError } from '../../base/errors.ts';
+import type { Mist } from '../../base/ids.ts';
 import type { SignedTx } from '../network.ts';
 import { backoffMs, type Parts, pause, type RetryPolicy } from '../retry.ts';
 import type { Wallet } from '../wallet.ts';
@@ -49,11 +50,11 @@ export class Signer {
     this.#parts = parts;
   }
 
-  /** Builds, prices and signs; rejects with what the simulation says if it would fail. */
-  async sign(recipe: Recipe, signal?: AbortSignal): Promise<SignedTx> {
+  /** Builds, prices and signs; rejects with what the simulation says if it would fail. `fromGas`: what it splits off the gas coin. */
+  async sign(recipe: Recipe, fromGas: Mist, signal?: AbortSignal): Promise<SignedTx> {
     for (let failed = 0; ; ) {
       try {
-        return await this.#signOnce(recipe, signal);
+        return await this.#signOnce(recipe, fromGas, signal);
       } catch (error) {
         const moved =
           isRefusal(error) || (error instanceof TuskError && REBUILD_CODES.has(error.code));
@@ -63,7 +64,7 @@ export class Signer {
     }
   }
 
-  async #signOnce(recipe: Recipe, signal?: AbortSignal): Promise<SignedTx> {
+  async #signOnce(recipe: Recipe, fromGas: Mist, signal?: AbortSignal): Promise<SignedTx> {
     const owner = this.#wallet.address;
     const [refs, coins, { epoch, gasPrice }] = await Promise.all([
       this.#state.refs(signal),
@@ -76,11 +77,12 @@ export class Signer {
     tx.setExpiration({ Epoch: epoch + EPOCHS_VALID });
 
     const total = coins.reduce((sum, coin) => sum + coin.balance, 0n);
-    if (total === 0n) throw unfunded(owner, gasPrice * GAS_OVERHEAD_UNITS, 0n, 'SUI');
-    const probe = total < GAS_PROBE_MIST ? total : GAS_PROBE_MIST;
-    const used = await this.#simulate(await this.#withGas(tx, coins, probe), signal);
+    const left = total - fromGas;
+    if (left <= 0n) throw unfunded(owner, fromGas + gasPrice * GAS_OVERHEAD_UNITS, total, 'SUI');
+    const probe = left < GAS_PROBE_MIST ? left : GAS_PROBE_MIST;
+    const used = await this.#simulate(await this.#withGas(tx, coins, probe, fromGas), signal);
     const budget = budgetFor(used, gasPrice);
-    const bytes = await this.#withGas(tx, coins, budget);
+    const bytes = await this.#withGas(tx, coins, budget, fromGas);
     const { signature } = await this.#wallet.signTransaction(bytes);
     return {
       digest: TransactionDataBuilder.getDigestFromBytes(bytes),
@@ -90,8 +92,13 @@ export class Signer {
     };
   }
 
-  async #withGas(tx: Transaction, coins: readonly Coin[], budget: bigint): Promise<Uint8Array> {
-    const chosen = chooseCoins(coins, budget, this.#wallet.address, 'SUI');
+  async #withGas(
+    tx: Transaction,
+    coins: readonly Coin[],
+    budget: Mist,
+    fromGas: Mist,
+  ): Promise<Uint8Array> {
+    const chosen = chooseCoins(coins, budget + fromGas, this.#wallet.address, 'SUI');
     tx.setGasPayment(
       chosen.map(({ objectId, version, digest }) => ({ objectId, version, digest })),
     );

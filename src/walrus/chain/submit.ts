@@ -14,7 +14,7 @@ import type { SuiId } from '../../base/ids.ts';
 import { log } from '../../base/log.ts';
 import type { SignedTx, TxResult } from '../network.ts';
 import { backoffMs, type Parts, pause, type RetryPolicy } from '../retry.ts';
-import { type KnownObjects, type ObjectRef, sameType } from './coins.ts';
+import { type KnownObjects, type ObjectRef, SUI_TYPE, sameType } from './coins.ts';
 import { describeFailure, failureError } from './failures.ts';
 import { isRefusal, type SuiRpc } from './rpc.ts';
 import type { ChainState } from './state.ts';
@@ -209,7 +209,6 @@ export class Submitter {
         change.idOperation === Grpc.ChangedObject_IdOperation.CREATED &&
         sameType(change.objectType, `${originalPackage}::blob::Blob`),
     )?.objectId;
-    const { computationCost = 0n, storageCost = 0n, storageRebate = 0n } = effects.gasUsed ?? {};
     return {
       digest: signed.digest,
       ok,
@@ -218,7 +217,7 @@ export class Submitter {
       ...(failure?.abort === undefined ? {} : { abort: failure.abort }),
       ...(blob === undefined ? {} : { blobObjectId: blob }),
       walSpent: this.#spent(executed, walType),
-      suiSpent: computationCost + storageCost - storageRebate,
+      suiSpent: this.#spent(executed, SUI_TYPE),
     };
   }
 

@@ -10,6 +10,7 @@ import { Inputs, Transaction, type TransactionObjectArgument } from '@mysten/sui
 import type { Frost, SuiId } from '../../base/ids.ts';
 import { blobIdToBytes } from '../../base/ids.ts';
 import type { CertifyRequest, RegisterRequest } from '../network.ts';
+import type { TipPayment } from '../nodes/relay.ts';
 import type { ObjectRef } from './coins.ts';
 import type { SystemRefs } from './state.ts';
 
@@ -76,7 +77,7 @@ class Recipe {
   }
 }
 
-/** Reserve storage, register the blob, set its attributes, hand the Blob object to the owner. */
+/** Reserve storage, register the blob, set its attributes, hand the Blob object to the owner; a relay's tip goes first. */
 export const registerTx = (
   refs: SystemRefs,
   owner: SuiId,
@@ -84,9 +85,16 @@ export const registerTx = (
   encodedBytes: number,
   coins: readonly ObjectRef[],
   amount: Frost,
+  tip?: TipPayment,
 ): Transaction => {
   const recipe = new Recipe(refs);
   const { pure } = recipe.tx;
+  if (tip !== undefined) {
+    // The relay looks for it in the first input; no command uses it.
+    pure(new Uint8Array(tip.binding));
+    const [coin] = recipe.tx.splitCoins(recipe.tx.gas, [pure.u64(tip.amount)]);
+    recipe.tx.transferObjects([coin!], pure.address(tip.address));
+  }
   recipe.paying(coins, amount, payment => {
     const system = recipe.system(true);
     const storage = recipe.call('system', 'reserve_space', [
