@@ -39,7 +39,9 @@ const readUleb = (reader: ByteReader): number => {
   for (let shift = 0; shift < 32; shift += 7) {
     const byte = reader.u8();
     value += (byte & 0x7f) * 2 ** shift;
-    if (byte < 0x80) return value;
+    if (byte >= 0x80) continue;
+    if (byte === 0 && shift > 0) throw new RangeError('a number longer than it needs to be');
+    if (value < 2 ** 32) return value;
   }
   throw new RangeError('length above 2^32');
 };
@@ -105,6 +107,9 @@ export const readMetadataHead = (bytes: Buffer): MetadataHead | undefined =>
     return { encodingType: readUleb(reader), size: reader.u64() };
   });
 
+/** BCS orders a map by the bytes of its keys, and these are little-endian. */
+const orderOf = (key: number): number => ((key & 0xff) << 8) | (key >> 8);
+
 const writeSymbol = (writer: ByteWriter, symbol: DecodingSymbol): void => {
   writer.u8(symbol.type === 'primary' ? 0 : 1).u16(symbol.index);
   writeUleb(writer, symbol.data.length).raw(symbol.data);
@@ -135,7 +140,10 @@ export const readDecodingSymbols = (bytes: Buffer): Map<number, DecodingSymbol[]
     const reader = new ByteReader(bytes);
     const symbols = () => readMany(reader, () => readSymbol(reader));
     const entries = readMany(reader, () => [reader.u16(), symbols()] as const);
-    return reader.left === 0 ? new Map(entries) : undefined;
+    const ordered = entries.every(
+      ([key], at) => at === 0 || orderOf(entries[at - 1]![0]) < orderOf(key),
+    );
+    return ordered && reader.left === 0 ? new Map(entries) : undefined;
   });
 
 /** BCS map<u16, vector<enum{0 Primary, 1 Secondary}{index u16, data bytes}>>. */
@@ -144,9 +152,7 @@ export const writeDecodingSymbols = (
 ): Buffer => {
   const writer = new ByteWriter(4096);
   writeUleb(writer, byTarget.size);
-  // BCS orders a map by the bytes of its keys, and these are little-endian.
-  const swapped = (key: number) => ((key & 0xff) << 8) | (key >> 8);
-  for (const target of [...byTarget.keys()].sort((a, b) => swapped(a) - swapped(b))) {
+  for (const target of [...byTarget.keys()].sort((a, b) => orderOf(a) - orderOf(b))) {
     const symbols = byTarget.get(target)!;
     writeUleb(writer.u16(target), symbols.length);
     for (const symbol of symbols) writeSymbol(writer, symbol);

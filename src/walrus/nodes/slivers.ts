@@ -175,8 +175,11 @@ export class BlobSlivers {
     const each = this.shape.symbolBytes + 16;
     const bytesMax = primaries.length * (node.shards.length * each + 16) + 64;
     const bytes = await this.#client.decodingSymbols(node, blobId, primaries, bytesMax, signal);
-    const runs = parseSymbols(bytes, primaries, this.shape.symbolBytes);
-    if (runs !== undefined && this.#areOf(node, runs)) return runs;
+    const { nShards } = this.#blob;
+    const isOwn = (index: number): boolean =>
+      index < nShards && this.nodeOf('secondary', index) === node;
+    const runs = parseSymbols(bytes, primaries, this.shape.symbolBytes, isOwn);
+    if (runs !== undefined) return runs;
     throw lie(this.#client.health, node, `malformed decoding symbols of blob ${blobId}`);
   }
 
@@ -194,25 +197,18 @@ export class BlobSlivers {
     const what = `wrong decoding symbols for primary sliver ${index} of blob ${blobId}`;
     for (const node of liars) this.#client.health.lied(node, what);
   }
-
-  /** Do all symbols come from secondary slivers of that node? */
-  #areOf(node: StorageNode, runs: Map<number, Buffer>): boolean {
-    const { nShards } = this.#blob;
-    return [...runs.keys()].every(
-      index => index < nShards && this.nodeOf('secondary', index) === node,
-    );
-  }
 }
 
 /**
  * BCS map<u16, vector<enum{0 Primary, 1 Secondary}{index u16, data bytes}>>, turned about: the
  * symbols of each source for all targets. Sources that lack a target are left out; undefined if
- * the bytes are none.
+ * the bytes are none, name a source that is not the sender's (`isOwn`), or one twice for a target.
  */
-const parseSymbols = (
+export const parseSymbols = (
   bytes: Buffer,
   targets: readonly number[],
   symbolBytes: number,
+  isOwn: (index: number) => boolean,
 ): Map<number, Buffer> | undefined => {
   const reader = new ByteReader(bytes);
   const uleb = () => {
@@ -224,7 +220,7 @@ const parseSymbols = (
     }
   };
   const place = new Map(targets.map((target, at) => [target, at]));
-  const runs = new Map<number, { run: Buffer; symbols: number }>();
+  const runs = new Map<number, { run: Buffer; symbols: number; last: number }>();
   try {
     for (let left = uleb(); left > 0; left--) {
       const at = place.get(reader.u16());
@@ -235,9 +231,13 @@ const parseSymbols = (
         if (uleb() !== symbolBytes) return undefined;
         let source = runs.get(index);
         if (source === undefined) {
-          source = { run: Buffer.allocUnsafeSlow(targets.length * symbolBytes), symbols: 0 };
+          if (!isOwn(index)) return undefined;
+          const run = Buffer.allocUnsafeSlow(targets.length * symbolBytes);
+          source = { run, symbols: 0, last: -1 };
           runs.set(index, source);
         }
+        if (source.last === at) return undefined;
+        source.last = at;
         source.run.set(reader.raw(symbolBytes), at * symbolBytes);
         source.symbols++;
       }
