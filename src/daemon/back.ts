@@ -5,7 +5,7 @@
  */
 import { open } from 'node:fs/promises';
 import { parentPort, workerData } from 'node:worker_threads';
-import { within } from '../base/abort.ts';
+import { deadline } from '../base/abort.ts';
 import { systemClock } from '../base/clock.ts';
 import { messageOf, TuskError } from '../base/errors.ts';
 import { PACK_BYTES_MAX } from '../base/limits.ts';
@@ -52,23 +52,23 @@ const limit = ({ upload, download }: Partial<RateTexts>): RateTexts => {
 };
 limit(config.limits);
 
-/** Brings slivers into the cache file, each to its own place, as they come. */
+/** Brings slivers into the cache file, each to its own place, as they come. At the deadline the read itself says which blob and shards are missing. */
 const fetchSlivers = async (request: SliverRequest, signal: AbortSignal): Promise<null> => {
   const { primaryBytes } = native.blobShape(request.size, request.nShards);
   const file = await open(request.cachePath, 'r+');
+  const within = deadline(signal, request.timeoutMs);
   try {
-    await within(signal, request.timeoutMs, limit =>
-      network.readPrimaries(request, request.slivers, {
-        verify: request.verify,
-        signal: limit,
-        onSliver: async (index, data) => {
-          const at = index * primaryBytes;
-          await file.write(data, 0, Math.min(data.length, request.size - at), at);
-        },
-      }),
-    );
+    await network.readPrimaries(request, request.slivers, {
+      verify: request.verify,
+      signal: within.signal,
+      onSliver: async (index, data) => {
+        const at = index * primaryBytes;
+        await file.write(data, 0, Math.min(data.length, request.size - at), at);
+      },
+    });
     return null;
   } finally {
+    within.done();
     await file.close();
   }
 };

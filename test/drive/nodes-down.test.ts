@@ -36,7 +36,7 @@ describe('storage nodes that are gone', () => {
     );
 
     const start = performance.now();
-    const ended = await sandbox.tuskfs(['sync', 'drive', '--timeout', '4s', '--json']);
+    const ended = await sandbox.tuskfs(['sync', 'drive', '--timeout', '9s', '--json']);
     expect(ended.status).toBe(4);
     expect(performance.now() - start).toBeLessThan(15_000);
     const report = JSON.parse(ended.stdout);
