@@ -24,6 +24,7 @@ import { MetadataCache } from '../../src/walrus/nodes/slivers.ts';
 import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf, encode, publish } from '../support/blobs.ts';
+import { until } from '../support/sandbox.ts';
 
 const SIZE = 2_000_000;
 const bytes = bytesOf(5, SIZE);
@@ -47,6 +48,13 @@ beforeAll(async () => {
   await publish(network, file);
   committee = await network.committee();
   await network.close();
+  await until('every node has heard of the certificate', async () => {
+    const urls = committee.nodes.map(
+      node => `http://${node.address}/v1/blobs/${file.blobId}/status`,
+    );
+    const answers = await Promise.all(urls.map(async url => (await fetch(url)).text()));
+    return answers.every(text => /"initialCertifiedEpoch":\d/.test(text));
+  });
 });
 afterEach(async () => {
   for (const end of ends.splice(0)) await end();
