@@ -27,10 +27,10 @@ const parts: Part[] = [
   { name: 'fsx', share: 0.05, command: ['node', 'test/mount/suite.ts', 'fsx'] },
   {
     name: 'fsx while it is flushed and evicted',
-    share: 0.2,
+    share: 0.15,
     command: tests('drive', 'drive/fsx'),
   },
-  { name: 'power cuts', share: 0.2, command: tests('crash', 'crash/power') },
+  { name: 'power cuts', share: 0.15, command: tests('crash', 'crash/power') },
   { name: 'a full disk', share: 0.1, command: tests('crash', 'crash/full') },
   { name: 'kills', share: 0.15, command: tests('crash', 'crash/kill', 'crash/flush') },
   { name: 'programs', share: 0.15, command: [...tests('soak', 'soak/programs')] },
@@ -39,6 +39,7 @@ const parts: Part[] = [
     share: 0.1,
     command: tests('mount', 'mount/load', 'mount/vfs'),
   },
+  { name: 'fuzz targets of the codec', share: 0.1, command: ['node', 'scripts/fuzz.ts'] },
   { name: 'memory and descriptors', share: 0.05, command: tests('soak', 'soak/growth') },
 ];
 

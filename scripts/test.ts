@@ -8,6 +8,7 @@ finish(
       name: 'package compiles',
       command: ['tsc', '-p', 'tsconfig.build.json', '--outDir', 'node_modules/.cache/dist'],
     },
+    { name: 'fuzz targets, 10 s each', command: ['node', 'scripts/fuzz.ts'] },
     { name: 'network tests', command: ['vitest', 'run', '--project', 'net'] },
     { name: 'mount tests', command: ['vitest', 'run', '--project', 'mount'] },
     { name: 'pjdfstest', command: ['node', 'test/mount/suite.ts', 'pjdfstest'] },
