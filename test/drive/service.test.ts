@@ -28,7 +28,7 @@ while True: print(s.recv(65536).decode(), flush=True)`;
 });
 afterAll(async () => {
   manager.kill();
-  spawn('umount', ['-l', mountPoint], { stdio: 'ignore' });
+  spawn('umount', ['-l', mountPoint], { stdio: 'ignore', cwd: '/' });
   await box.close();
 });
 

@@ -8,6 +8,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { install } from '../support/crates.ts';
+import { letGoOfOthers } from '../support/namespace.ts';
 import { Served } from '../support/served.ts';
 
 const FSX_OPERATIONS = 30_000;
@@ -31,7 +32,7 @@ const run = async (command: string, args: string[], timeout?: number): Promise<n
 const runWithHelper = (work: string, program: string, args: string[]): Promise<number> => {
   const helper = join(work, 'mount-helper');
   writeFileSync(helper, `#!/bin/sh\nexec ${mountHelper} "$@"\n`, { mode: 0o755 });
-  const script = `mount --bind ${helper} /sbin/mount.fuse && exec "$@"`;
+  const script = `${letGoOfOthers(work)}; mount --bind ${helper} /sbin/mount.fuse && exec "$@"`;
   const command = ['--mount', 'sh', '-c', script, 'sh', program, ...args];
   return run('unshare', command, SUITE_TIMEOUT_MS);
 };

@@ -7,6 +7,7 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { letGoOfOthers } from '../support/namespace.ts';
 
 const NOBODY = 65_534;
 const work = mkdtempSync(join(tmpdir(), 'tuskfs-user-'));
@@ -25,6 +26,7 @@ afterAll(() => rmSync(work, { recursive: true }));
 const withMount = (script: string): Promise<string> =>
   new Promise((resolve, reject) => {
     const frame = `
+      ${letGoOfOthers(work)}
       mknod -m 666 device c 10 229; mount --bind device /dev/fuse; as=(setpriv --reuid=${NOBODY} --regid=${NOBODY} --clear-groups env HOME=/nonexistent)
       user() { "\${as[@]}" "$@"; }
       mounted() { grep -q " $PWD/drive " /proc/self/mounts; }

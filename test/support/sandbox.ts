@@ -229,7 +229,7 @@ export class Sandbox {
     for (const mountPoint of this.#mounts) {
       if (spawnSync('grep', ['-q', ` ${mountPoint} `, '/proc/self/mounts']).status !== 0) continue;
       await this.tuskfs(['umount', '--lazy', '--timeout', '1s', mountPoint], { timeoutMs: 20_000 });
-      spawnSync('umount', ['-l', mountPoint], { stdio: 'ignore' });
+      spawnSync('umount', ['-l', mountPoint], { stdio: 'ignore', cwd: '/' });
     }
     if (this.#localnet) await this.tuskfs(['localnet', 'stop']);
     rmSync(this.root, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });

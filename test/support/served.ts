@@ -130,7 +130,9 @@ export class Served {
 
   /** Ends the server however it is and removes everything. */
   async remove(): Promise<void> {
-    await this.sh(`umount -l ${this.drive}`).catch(() => {});
+    // In its parent, umount(8) would read the name of a path that is no mount point as a source,
+    // and unmount another drive of that name.
+    await this.sh(`cd /; umount -l ${this.drive}`).catch(() => {});
     const server = this.#server;
     if (server !== undefined && server.exitCode === null && server.signalCode === null) {
       const exit = once(server, 'exit');
