@@ -32,10 +32,14 @@ export class LogReader {
   /** Where the last record stands that was passed and answers a request. */
   #answeredAt: LogPosition | undefined;
 
-  /** Starts behind record `applied`, in the newest segment that can hold the next one. */
-  constructor(directory: string, applied: Seq) {
+  /**
+   * Starts behind record `applied`, in the newest segment that can hold the next one; or at `from`,
+   * the position behind it where a reader of this process stood: finding it reads a whole segment.
+   */
+  constructor(directory: string, applied: Seq, from?: LogPosition) {
     this.#directory = directory;
-    this.#at = { slot: 0, offset: 0, seq: applied, crc: 0 };
+    this.#at = from ?? { slot: 0, offset: 0, seq: applied, crc: 0 };
+    if (from !== undefined) return;
     let newer = 0;
     for (const slot of slotsIn(directory).reverse()) {
       const first = readSegmentHeader(this.#map(slot).bytes, slot);

@@ -137,7 +137,7 @@ class Writer {
 
   /** Verifies what the log holds, makes it durable, applies it. */
   async replay(): Promise<void> {
-    const firstSlot = this.#reader.position.slot;
+    const start = this.#reader.position;
     while (this.#reader.next(true) !== undefined);
     const end = this.#reader.position;
     const damage = this.#reader.damage();
@@ -148,11 +148,11 @@ class Writer {
           'what follows it cannot be taken over, and nothing was changed; check the disk and put the file back as it was, ' +
           'or restore the volume from its last checkpoint',
       );
-    if (end.slot > 0) await this.#reader.sync(Math.max(firstSlot, 1));
+    if (end.slot > 0) await this.#reader.sync(Math.max(start.slot, 1));
     const answer = this.#reader.lastAnswer();
     const lastAnswer = answer === undefined ? undefined : lastAnswerOf(answer);
     this.#reader.close();
-    this.#reader = new LogReader(settings.logDirectory, this.#applier.appliedSeq);
+    this.#reader = new LogReader(settings.logDirectory, this.#applier.appliedSeq, start);
     this.#applyUpTo(end.seq);
     this.#checkpoint();
     say({ type: 'ready', end, durable: this.#durable, lastAnswer });
