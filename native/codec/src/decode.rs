@@ -18,10 +18,10 @@ pub fn decode(size: u64, shards: usize, axis: Axis, slivers: &[Indexed<'_>]) -> 
     match axis {
         Axis::Primary => {
             let rows = blob.chunks_mut(shape.sliver_bytes(axis)).collect();
-            source.write(&all, rows)?;
+            source.write(&all, rows);
         }
         Axis::Secondary => {
-            let columns = source.slivers(&all)?;
+            let columns = source.slivers(&all);
             let symbol = shape.symbol;
             blob.par_chunks_mut(shape.sliver_bytes(Axis::Primary))
                 .enumerate()
@@ -60,7 +60,7 @@ pub fn recover_primaries(
             )
         },
     )?;
-    Source::new(&shape, Axis::Primary, slivers)?.slivers(wanted)
+    Ok(Source::new(&shape, Axis::Primary, slivers)?.slivers(wanted))
 }
 
 /// A sliver of `axis` from the symbols that slivers of the other axis have at its place; `index` is
@@ -94,7 +94,7 @@ pub fn recover_slivers(
         symbol,
         symbols: run / symbol,
     };
-    let columns = source.slivers(&(0..systematic).collect::<Vec<_>>())?;
+    let columns = source.slivers(&(0..systematic).collect::<Vec<_>>());
     let row = |at: usize| -> Vec<u8> {
         let symbols = columns
             .iter()
@@ -131,66 +131,51 @@ impl<'a> Source<'a> {
         })
     }
 
-    fn slivers(&self, wanted: &[usize]) -> Result<Vec<Vec<u8>>> {
+    fn slivers(&self, wanted: &[usize]) -> Vec<Vec<u8>> {
         let mut out = vec![vec![0; self.symbol * self.symbols]; wanted.len()];
         self.write(
             wanted,
             out.iter_mut().map(|sliver| &mut sliver[..]).collect(),
-        )?;
-        Ok(out)
+        );
+        out
     }
 
     /// Fills `places` with the systematic slivers `wanted`; a place may be shorter than a sliver,
     /// and there may be fewer of them.
-    fn write(&self, wanted: &[usize], places: Vec<&mut [u8]>) -> Result<()> {
+    fn write(&self, wanted: &[usize], places: Vec<&mut [u8]>) {
         let mut present = Vec::new();
         let mut missing = Vec::new();
-        let mut holes = Vec::new();
         for (index, place) in wanted.iter().zip(places) {
             match self.known.binary_search_by_key(index, |known| known.index) {
                 Ok(at) => present.push((self.known[at].data, place)),
-                Err(_) => {
-                    missing.push(*index);
-                    holes.push(place);
-                }
+                Err(_) => missing.push((*index, place)),
             }
         }
         present
             .into_par_iter()
             .for_each(|(data, place)| place.copy_from_slice(&data[..place.len()]));
-        if missing.is_empty() {
-            return Ok(());
+        if !missing.is_empty() {
+            self.restore(missing);
         }
-        self.restore(&missing, &mut holes)
     }
 
-    /// Restores `missing` into `holes`, in rounds of two batches a thread to bound the memory.
-    fn restore(&self, missing: &[usize], holes: &mut [&mut [u8]]) -> Result<()> {
-        let restorer = Restorer::new(self.systematic, self.count, self.symbol, &self.known);
-        let round = 2 * rayon::current_num_threads() * restorer.batch;
-        for start in (0..self.symbols).step_by(round) {
-            let end = (start + round).min(self.symbols);
-            let batches: Vec<_> = (start..end)
-                .into_par_iter()
-                .step_by(restorer.batch)
-                .map(|from| restorer.restore(from, (from + restorer.batch).min(end), missing))
-                .collect::<Result<_>>()?;
-            holes.par_iter_mut().enumerate().for_each(|(at, hole)| {
-                let runs = batches.iter().map(|batch| {
-                    let bytes = batch.len() / missing.len();
-                    &batch[at * bytes..(at + 1) * bytes]
-                });
-                let mut from = start * self.symbol;
-                for run in runs {
-                    let room = hole.len().saturating_sub(from).min(run.len());
-                    if room == 0 {
-                        break;
-                    }
-                    hole[from..from + room].copy_from_slice(&run[..room]);
-                    from += run.len();
-                }
-            });
+    /// Restores slivers into their places, in turns of some symbols of all of them.
+    fn restore(&self, places: Vec<(usize, &mut [u8])>) {
+        let restorer: Restorer<'_> =
+            Restorer::new(self.systematic, self.count, self.symbol, &self.known);
+        let each = restorer.each;
+        let mut turns: Vec<Vec<_>> = Vec::new();
+        turns.resize_with(self.symbols.div_ceil(each), Vec::new);
+        for (index, place) in places {
+            for (turn, part) in turns.iter_mut().zip(place.chunks_mut(each * self.symbol)) {
+                turn.push((index, part));
+            }
         }
-        Ok(())
+        turns
+            .into_par_iter()
+            .enumerate()
+            .for_each_init(Vec::new, |work, (turn, mut parts)| {
+                restorer.restore(turn * each, &mut parts, work);
+            });
     }
 }

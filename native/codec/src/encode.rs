@@ -1,23 +1,23 @@
 //! From a blob to its sliver pairs and metadata.
 //!
-//! Two passes over the matrix, each in blocks that bound the memory and are shared out to the
-//! rayon pool in use: rows are extended to the parity columns; then every column is extended to n
-//! symbols, which are hashed. A block's hashes are folded into one node a row before the next
-//! block starts, so the n² hashes never exist together.
-
-use std::borrow::Cow;
+//! Two passes over the matrix, in strips of some rows or columns that fit a processor's cache and are
+//! shared out to the rayon pool in use: rows are extended to the parity columns; then columns are
+//! extended to n symbols, which are hashed while they are at hand. A strip's hashes are folded into
+//! one node a row, so the n² hashes never exist together.
 
 use rayon::prelude::*;
 
 use crate::error::{Result, ensure};
-use crate::merkle::{self, Node};
+use crate::merkle::{self, EMPTY, Node};
 use crate::metadata::{Metadata, PairHashes};
 use crate::reed_solomon::Expander;
-use crate::shape::{Axis, Shape};
+use crate::shape::{Axis, Shape, Shards};
 
-/// Memory for the symbols of one block; a block is never less than two rows or columns.
-const BLOCK_BYTES: usize = 32 << 20;
-const BLOCK_MOST: usize = 64;
+/// Bytes of symbols that lie side by side in a strip, if that is no less than a symbol.
+const STRIP_WIDTH: usize = 512;
+/// Most strips, unless that would leave too few for the pool.
+const STRIPS_MOST: usize = 256;
+const STRIPS_LEAST: usize = 8;
 
 /// Where the symbols go. Without slivers to write, only the parity columns are kept.
 struct Targets<'a> {
@@ -51,7 +51,7 @@ pub fn encode(blob: &[u8], shards: usize, out: &mut [u8]) -> Result<Metadata> {
         systematic: secondary,
         parity,
     };
-    Encoding { blob, shape }.run(targets)
+    Ok(Encoding { blob, shape }.run(targets))
 }
 
 /// Metadata of `blob` over `shards` shards. Needs memory for the parity columns, about half as
@@ -65,13 +65,62 @@ pub fn metadata(blob: &[u8], shards: usize) -> Result<Metadata> {
         systematic: Vec::new(),
         parity: parity.chunks_exact_mut(column).collect(),
     };
-    Encoding { blob, shape }.run(targets)
+    Ok(Encoding { blob, shape }.run(targets))
 }
 
-/// What a worker keeps of one column: all its symbols, each behind the prefix of a leaf.
-struct Lane {
-    leaves: Vec<u8>,
-    hashes: Vec<Node>,
+/// Symbols of some rows or columns side by side: a run of them for each of n positions along them.
+struct Strip {
+    expander: Expander,
+    symbols: Vec<u8>,
+    run: usize,
+}
+
+impl Strip {
+    /// For `each` rows or columns of which `source` positions are given.
+    fn new(shape: &Shape, source: usize, each: usize) -> Self {
+        let Shape { shards, symbol, .. } = *shape;
+        Self {
+            expander: Expander::new(source, shards.count, symbol, each),
+            symbols: vec![0; shards.count * each * symbol],
+            run: each * symbol,
+        }
+    }
+
+    fn runs(&self) -> impl Iterator<Item = &[u8]> {
+        self.symbols.chunks_exact(self.run)
+    }
+
+    fn runs_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        self.symbols.chunks_exact_mut(self.run)
+    }
+
+    fn extend(&mut self) {
+        self.expander.extend(&mut self.symbols);
+    }
+}
+
+/// Cuts slivers into `bytes` each, and puts what is at one place of each together: `count` places,
+/// some of them empty if the slivers are shorter.
+fn across<'a>(
+    slivers: impl IntoIterator<Item = &'a mut [u8]>,
+    bytes: usize,
+    count: usize,
+) -> Vec<Vec<&'a mut [u8]>> {
+    let mut places = Vec::new();
+    places.resize_with(count, Vec::new);
+    for sliver in slivers {
+        for (place, part) in places.iter_mut().zip(sliver.chunks_mut(bytes)) {
+            place.push(part);
+        }
+    }
+    places
+}
+
+/// How many of `count` rows or columns make a strip: a power of two.
+fn strip(shards: Shards, symbol: usize) -> usize {
+    let most = (shards.count / STRIPS_LEAST).max(1);
+    let each = (STRIP_WIDTH / symbol).max(shards.count / STRIPS_MOST);
+    1 << each.clamp(1, most).ilog2()
 }
 
 struct Encoding<'a> {
@@ -80,197 +129,154 @@ struct Encoding<'a> {
 }
 
 impl Encoding<'_> {
-    fn run(&self, mut targets: Targets<'_>) -> Result<Metadata> {
-        targets
-            .primary
-            .par_iter_mut()
+    fn run(&self, mut targets: Targets<'_>) -> Metadata {
+        let primary = targets.primary.par_iter_mut();
+        primary
             .take(self.shape.shards.primary)
             .enumerate()
-            .for_each(|(row, sliver)| sliver.copy_from_slice(&self.row(row)));
-        self.extend_rows(&mut targets.parity)?;
+            .for_each(|(row, sliver)| self.copy(row, 0, sliver));
+        self.extend_rows(&mut targets.parity);
         self.extend_columns(targets)
     }
 
-    /// Row of the source matrix; zeros behind the blob's end.
-    fn row(&self, row: usize) -> Cow<'_, [u8]> {
-        let bytes = self.shape.sliver_bytes(Axis::Primary);
-        let from = (row * bytes).min(self.blob.len());
-        let held = &self.blob[from..(from + bytes).min(self.blob.len())];
-        if held.len() == bytes {
-            return Cow::Borrowed(held);
-        }
-        let mut padded = held.to_vec();
-        padded.resize(bytes, 0);
-        Cow::Owned(padded)
-    }
-
-    /// Copies a column of the source matrix.
-    fn copy_column(&self, column: usize, to: &mut [u8]) {
-        let symbol = self.shape.symbol;
-        for (row, place) in to.chunks_exact_mut(symbol).enumerate() {
-            let from = ((row * self.shape.shards.secondary + column) * symbol).min(self.blob.len());
-            let held = &self.blob[from..(from + symbol).min(self.blob.len())];
-            let (bytes, padding) = place.split_at_mut(held.len());
-            bytes.copy_from_slice(held);
-            padding.fill(0);
-        }
+    /// Copies symbols of a row of the source matrix; zeros behind the blob's end.
+    fn copy(&self, row: usize, column: usize, to: &mut [u8]) {
+        let from = (row * self.shape.shards.secondary + column) * self.shape.symbol;
+        let held = self.blob.get(from..).unwrap_or_default();
+        let (bytes, padding) = to.split_at_mut(held.len().min(to.len()));
+        bytes.copy_from_slice(&held[..bytes.len()]);
+        padding.fill(0);
     }
 
     /// First pass: the parity symbols of every row, into the parity columns.
-    fn extend_rows(&self, parity: &mut [&mut [u8]]) -> Result<()> {
+    fn extend_rows(&self, parity: &mut [&mut [u8]]) {
         let Shape { shards, symbol, .. } = self.shape;
-        let row_bytes = parity.len() * symbol;
-        let block = (BLOCK_BYTES / row_bytes).clamp(2, BLOCK_MOST);
-        let mut lanes = vec![0; row_bytes * block.min(shards.primary)];
-        for first in (0..shards.primary).step_by(block) {
-            let rows = block.min(shards.primary - first);
-            let used = &mut lanes[..rows * row_bytes];
-            used.par_chunks_exact_mut(row_bytes)
-                .enumerate()
-                .try_for_each_init(
-                    || Expander::new(shards.secondary, shards.count, symbol),
-                    |expander, (lane, out)| {
-                        let expander = expander.as_mut().map_err(|e| e.clone())?;
-                        expander.recovery(&self.row(first + lane), out, symbol)
-                    },
-                )?;
-            parity
-                .par_iter_mut()
-                .enumerate()
-                .for_each(|(column, sliver)| {
-                    let place = &mut sliver[first * symbol..(first + rows) * symbol];
-                    for (to, lane) in place
-                        .chunks_exact_mut(symbol)
-                        .zip(used.chunks_exact(row_bytes))
-                    {
-                        to.copy_from_slice(&lane[column * symbol..(column + 1) * symbol]);
+        let each = strip(shards, symbol);
+        let strips = shards.primary.div_ceil(each);
+        let columns = parity.iter_mut().map(|column| &mut **column);
+        across(columns, each * symbol, strips)
+            .into_par_iter()
+            .enumerate()
+            .for_each_init(
+                || Strip::new(&self.shape, shards.secondary, each),
+                |strip, (at, places)| {
+                    for (column, run) in strip.runs_mut().take(shards.secondary).enumerate() {
+                        for (row, place) in run.chunks_exact_mut(symbol).enumerate() {
+                            self.copy(at * each + row, column, place);
+                        }
                     }
-                });
-        }
-        Ok(())
+                    strip.extend();
+                    for (place, run) in places.into_iter().zip(strip.runs().skip(shards.secondary))
+                    {
+                        place.copy_from_slice(&run[..place.len()]);
+                    }
+                },
+            );
     }
 
-    /// Second pass: all symbols of every column, their hashes, and the primary slivers that hold
-    /// no plain bytes.
-    fn extend_columns(&self, mut targets: Targets<'_>) -> Result<Metadata> {
-        let n = self.shape.shards.count;
-        let column_bytes = n * (self.shape.symbol + 1);
-        let block = (BLOCK_BYTES / column_bytes).clamp(2, BLOCK_MOST);
-        let block = 1 << block.ilog2();
-        let width = n.div_ceil(block);
-        let mut rows = vec![[0; 32]; n * width];
-        let mut secondary = Vec::with_capacity(n);
-        let mut lanes: Vec<_> = (0..block.min(n))
-            .map(|_| Lane {
-                leaves: vec![merkle::LEAF_PREFIX; column_bytes],
-                hashes: Vec::new(),
-            })
-            .collect();
-        for first in (0..n).step_by(block) {
-            let lanes = &mut lanes[..block.min(n - first)];
-            self.hash_columns(first, lanes, &mut targets)?;
-            let roots = lanes.par_iter().map(|lane| merkle::root(&lane.hashes));
-            secondary.par_extend(roots);
-            self.write_primary(first, lanes, &mut targets.primary);
-            fold_rows(lanes, block, first / block, width, &mut rows);
-        }
-        let primary: Vec<_> = rows.par_chunks_exact(width).map(merkle::root).collect();
+    /// Second pass: all symbols of every column, their hashes, and the slivers that they belong to.
+    fn extend_columns(&self, targets: Targets<'_>) -> Metadata {
+        let Shape { shards, symbol, .. } = self.shape;
+        let n = shards.count;
+        let each = strip(shards, symbol);
+        let strips = n.div_ceil(each);
+        let parity: Vec<&[u8]> = targets.parity.iter().map(|column| &**column).collect();
+        let primary = targets.primary.into_iter().skip(shards.primary);
+        let primary = across(primary, each * symbol, strips);
+        let mut systematic: Vec<_> = targets.systematic.into_iter().map(Some).collect();
+        systematic.resize_with(n, || None);
+        let mut secondary = vec![EMPTY; n];
+        let mut rows = vec![EMPTY; n * strips];
+        (rows.par_chunks_exact_mut(n), secondary.par_chunks_mut(each))
+            .into_par_iter()
+            .zip((primary, systematic.par_chunks_mut(each)))
+            .enumerate()
+            .for_each_init(
+                || Strip::new(&self.shape, shards.primary, each),
+                |strip, (at, ((rows, secondary), (primary, systematic)))| {
+                    self.fill(strip, at * each, &parity);
+                    strip.extend();
+                    write(strip, symbol, shards, primary, systematic);
+                    let nodes = merkle::leaves(&strip.symbols, symbol);
+                    let held = secondary.len();
+                    rows.copy_from_slice(&fold(&nodes, each, held, strips));
+                    secondary.copy_from_slice(&merkle::roots(nodes, each)[..held]);
+                },
+            );
+        let primary = row_roots(&rows, n);
         let pairs = primary
             .into_iter()
             .zip(secondary.into_iter().rev())
             .map(|(primary, secondary)| PairHashes { primary, secondary })
             .collect();
-        Ok(Metadata {
+        Metadata {
             size: self.shape.size,
             pairs,
-        })
-    }
-
-    /// Extends and hashes the columns from `first`, one a lane; writes the systematic ones.
-    fn hash_columns(
-        &self,
-        first: usize,
-        lanes: &mut [Lane],
-        targets: &mut Targets<'_>,
-    ) -> Result<()> {
-        let Shape { shards, symbol, .. } = self.shape;
-        let parity = &targets.parity;
-        let kept = targets.systematic.len();
-        let last = (first + lanes.len()).min(kept);
-        let mut places: Vec<Option<&mut [u8]>> = targets.systematic[first.min(kept)..last]
-            .iter_mut()
-            .map(|sliver| Some(&mut **sliver))
-            .collect();
-        places.resize_with(lanes.len(), || None);
-        let worker = || {
-            let expander = Expander::new(shards.primary, shards.count, symbol);
-            (expander, vec![0; shards.primary * symbol])
-        };
-        lanes
-            .par_iter_mut()
-            .zip(places)
-            .enumerate()
-            .try_for_each_init(worker, |(expander, scratch), (at, (lane, place))| {
-                let expander = expander.as_mut().map_err(|e| e.clone())?;
-                let column = first + at;
-                let source = match column.checked_sub(shards.secondary) {
-                    Some(index) => &*parity[index],
-                    None => {
-                        let place = place.unwrap_or(scratch);
-                        self.copy_column(column, place);
-                        place
-                    }
-                };
-                expander.leaves(source, &mut lane.leaves)?;
-                lane.hashes = merkle::hash_records(&lane.leaves, symbol + 1);
-                Ok(())
-            })
-    }
-
-    /// Copies what the columns from `first` extended to into the primary slivers.
-    fn write_primary(&self, first: usize, lanes: &[Lane], primary: &mut [&mut [u8]]) {
-        let Shape { shards, symbol, .. } = self.shape;
-        let columns = lanes.len().min(shards.secondary.saturating_sub(first));
-        if columns == 0 {
-            return;
         }
-        primary
-            .par_iter_mut()
-            .enumerate()
-            .skip(shards.primary)
-            .for_each(|(row, sliver)| {
-                let place = &mut sliver[first * symbol..(first + columns) * symbol];
-                let at = row * (symbol + 1) + 1;
-                for (to, lane) in place.chunks_exact_mut(symbol).zip(lanes) {
-                    to.copy_from_slice(&lane.leaves[at..at + symbol]);
-                }
-            });
+    }
+
+    /// Puts the given symbols of the columns from `first` on into a strip.
+    fn fill(&self, strip: &mut Strip, first: usize, parity: &[&[u8]]) {
+        let Shape { shards, symbol, .. } = self.shape;
+        let each = strip.run / symbol;
+        let plain = each.min(shards.secondary.saturating_sub(first));
+        let others = &parity[(first + plain).saturating_sub(shards.secondary)..];
+        for (row, run) in strip.runs_mut().take(shards.primary).enumerate() {
+            let (run, rest) = run.split_at_mut(plain * symbol);
+            self.copy(row, first, run);
+            for (place, column) in rest.chunks_exact_mut(symbol).zip(others) {
+                place.copy_from_slice(&column[row * symbol..][..symbol]);
+            }
+        }
     }
 }
 
-/// Folds the hashes that each row has in `lanes` into one node, `rows[row × width + at]`. A block is
-/// a power of two wide; the last may have fewer lanes, and then takes part with empty siblings up
-/// to the height of the others.
-fn fold_rows(lanes: &[Lane], block: usize, at: usize, width: usize, rows: &mut [Node]) {
-    const ROWS: usize = 16;
-    rows.par_chunks_mut(ROWS * width)
-        .enumerate()
-        .for_each(|(chunk, rows)| {
-            let first = chunk * ROWS;
-            let count = rows.len() / width;
-            let mut nodes: Vec<_> = (first..first + count)
-                .flat_map(|row| lanes.iter().map(move |lane| lane.hashes[row]))
-                .collect();
-            let mut each = lanes.len();
-            for _ in 0..block.ilog2() {
-                if width == 1 && each == 1 {
-                    break;
-                }
-                nodes = merkle::parents(&nodes, each);
-                each = each.div_ceil(2);
-            }
-            for (row, node) in rows.chunks_exact_mut(width).zip(nodes) {
-                row[at] = node;
-            }
-        });
+/// Writes what a strip of columns holds of the primary slivers behind the systematic ones, and of the
+/// systematic secondary slivers.
+fn write(
+    strip: &Strip,
+    symbol: usize,
+    shards: Shards,
+    primary: Vec<&mut [u8]>,
+    systematic: &mut [Option<&mut [u8]>],
+) {
+    for (place, run) in primary.into_iter().zip(strip.runs().skip(shards.primary)) {
+        place.copy_from_slice(&run[..place.len()]);
+    }
+    for (at, sliver) in systematic.iter_mut().enumerate() {
+        let Some(sliver) = sliver else { continue };
+        for (place, run) in sliver.chunks_exact_mut(symbol).zip(strip.runs()) {
+            place.copy_from_slice(&run[at * symbol..][..symbol]);
+        }
+    }
+}
+
+/// Folds the hashes of `held` of the `each` columns of a strip into one node a row. Columns that
+/// are not there take part as empty siblings, unless the strip is the only one.
+fn fold(nodes: &[Node], each: usize, held: usize, strips: usize) -> Vec<Node> {
+    let n = nodes.len() / each;
+    let mut rows = Vec::with_capacity(n * held);
+    for column in 0..held {
+        rows.extend(nodes.iter().skip(column).step_by(each));
+    }
+    for _ in 0..each.ilog2() {
+        if strips == 1 && rows.len() == n {
+            break;
+        }
+        rows = merkle::parents(&rows, n);
+    }
+    rows
+}
+
+/// Roots of the rows, of which `rows` has a node each from strip after strip.
+fn row_roots(rows: &[Node], n: usize) -> Vec<Node> {
+    const TOGETHER: usize = 64;
+    let firsts: Vec<_> = (0..n).step_by(TOGETHER).collect();
+    let roots = firsts.into_par_iter().flat_map_iter(|first| {
+        let last = (first + TOGETHER).min(n);
+        let strips = rows.chunks_exact(n);
+        let some = strips.flat_map(|strip| &strip[first..last]).copied();
+        merkle::roots(some.collect(), last - first)
+    });
+    roots.collect()
 }

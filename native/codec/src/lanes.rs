@@ -7,7 +7,7 @@ use std::arch::x86_64::{__m256i, __m512i};
 use pulp::x86::{V3, V4};
 use pulp::{NullaryFnOnce, cast};
 
-use crate::merkle::{INNER_BYTES, Node};
+use crate::merkle::{Node, PAIR_BYTES};
 
 const BLOCK: usize = 128;
 const WORD: usize = 8;
@@ -56,25 +56,24 @@ impl Lanes {
         eight.or_else(|| V3::try_new().map(Self::Four))
     }
 
-    /// Hashes consecutive records of `pitch` bytes (at least 1), one node each.
-    pub(crate) fn hash_records(self, records: &[u8], pitch: usize) -> Vec<Node> {
-        let mut nodes = vec![[0; 32]; records.len() / pitch];
-        let out = &mut nodes[..];
+    /// Hashes consecutive records of `pitch` bytes (at least 1) with `prefix` before each, one a node.
+    pub(crate) fn hash_records(self, prefix: u8, records: &[u8], pitch: usize, nodes: &mut [Node]) {
         match self {
             Self::Four(simd) => simd.vectorize(HashRecords {
                 simd,
+                prefix,
                 records,
                 pitch,
-                nodes: out,
+                nodes,
             }),
             Self::Eight(simd) => simd.vectorize(HashRecords {
                 simd,
+                prefix,
                 records,
                 pitch,
-                nodes: out,
+                nodes,
             }),
         }
-        nodes
     }
 }
 
@@ -195,6 +194,7 @@ impl Wide<4> for V3 {
 
 struct HashRecords<'a, S> {
     simd: S,
+    prefix: u8,
     records: &'a [u8],
     pitch: usize,
     nodes: &'a mut [Node],
@@ -226,7 +226,7 @@ impl<S> HashRecords<'_, S> {
     {
         // Inner nodes are two thirds of all: with their length constant, words of zeros cost nothing.
         match self.pitch {
-            INNER_BYTES => self.hash_all(INNER_BYTES),
+            PAIR_BYTES => self.hash_all(PAIR_BYTES),
             pitch => self.hash_all(pitch),
         }
     }
@@ -243,7 +243,7 @@ impl<S> HashRecords<'_, S> {
                 let at = (group * N + lane).min(last) * pitch;
                 &self.records[at..at + pitch]
             });
-            let state = hash(self.simd, &lanes, pitch);
+            let state = hash(self.simd, self.prefix, &lanes, pitch);
             for (word, lanes) in state[..4].iter().enumerate() {
                 let lanes = self.simd.lanes(*lanes);
                 for (node, value) in nodes.iter_mut().zip(lanes) {
@@ -254,41 +254,56 @@ impl<S> HashRecords<'_, S> {
     }
 }
 
-/// The state after all of the `lanes`, each `bytes` long.
+/// The state after `prefix` and all of the `lanes`, each `bytes` long.
 #[inline(always)]
-fn hash<const N: usize, S: Wide<N>>(simd: S, lanes: &[&[u8]; N], bytes: usize) -> [S::Words; 8] {
+fn hash<const N: usize, S: Wide<N>>(
+    simd: S,
+    prefix: u8,
+    lanes: &[&[u8]; N],
+    bytes: usize,
+) -> [S::Words; 8] {
     let mut state = INITIAL.map(|word| simd.of([word; N]));
     state[0] = simd.of([INITIAL[0] ^ PARAMETERS; N]);
-    let mut from = 0;
-    while from + BLOCK < bytes {
-        let words = load(simd, lanes, from, BLOCK);
-        from += BLOCK;
-        compress(simd, &mut state, &words, from as u64, false);
+    // The first word is the prefix and seven bytes, so the others begin one byte early in a lane.
+    let first = bytes.min(WORD - 1);
+    let mut words = load(simd, &lanes.map(|lane| &lane[first..]), BLOCK - WORD, 1);
+    words[0] = simd.of(lanes.map(|lane| short(&lane[..first]) << 8 | u64::from(prefix)));
+    let mut hashed = BLOCK;
+    while hashed < bytes + 1 {
+        compress(simd, &mut state, &words, hashed as u64, false);
+        words = load(simd, &lanes.map(|lane| &lane[hashed - 1..]), BLOCK, 0);
+        hashed += BLOCK;
     }
-    let words = load(simd, lanes, from, bytes - from);
-    compress(simd, &mut state, &words, bytes as u64, true);
+    compress(simd, &mut state, &words, bytes as u64 + 1, true);
     state
 }
 
-/// A block of `bytes` from `from` of every lane, filled up with zeros, word by word.
+/// At most eight bytes as a word.
+#[inline(always)]
+fn short(bytes: &[u8]) -> u64 {
+    let byte = |value: u64, byte: &u8| (value << 8) | u64::from(*byte);
+    bytes.iter().rev().fold(0, byte)
+}
+
+/// The first `most` bytes of every lane, or what there is of them, as the words of a block from
+/// number `skipped` on, filled up with zeros.
 #[inline(always)]
 fn load<const N: usize, S: Wide<N>>(
     simd: S,
     lanes: &[&[u8]; N],
-    from: usize,
-    bytes: usize,
+    most: usize,
+    skipped: usize,
 ) -> [S::Words; 16] {
-    let held = lanes.map(|lane| lane[from..from + bytes].as_chunks::<WORD>());
+    let bytes = lanes[0].len().min(most);
+    let held = lanes.map(|lane| lane[..bytes].as_chunks::<WORD>());
     let whole = bytes / WORD;
     let mut words = [simd.of([0; N]); 16];
-    for (at, word) in words.iter_mut().take(whole).enumerate() {
+    let (_, places) = words.split_at_mut(skipped);
+    for (at, word) in places.iter_mut().take(whole).enumerate() {
         *word = simd.of(held.map(|(words, _)| u64::from_le_bytes(words[at])));
     }
     if whole * WORD < bytes {
-        words[whole] = simd.of(held.map(|(_, rest)| {
-            let byte = |value: u64, byte: &u8| (value << 8) | u64::from(*byte);
-            rest.iter().rev().fold(0, byte)
-        }));
+        places[whole] = simd.of(held.map(|(_, rest)| short(rest)));
     }
     words
 }

@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod blocks;
 pub mod bls;
+mod code;
 pub mod cut;
 pub mod decode;
 pub mod encode;

@@ -13,12 +13,12 @@ use crate::lanes::Lanes;
 /// A hash, or zeros for an empty subtree.
 pub type Node = [u8; 32];
 
-/// What stands before the bytes of a leaf.
-pub(crate) const LEAF_PREFIX: u8 = 0;
+/// What is hashed before the bytes of a leaf.
+const LEAF_PREFIX: u8 = 0;
 const INNER_PREFIX: u8 = 1;
-/// Length of a hashed inner node: prefix and two children.
-pub(crate) const INNER_BYTES: usize = 65;
-const EMPTY: Node = [0; 32];
+/// Length of two nodes.
+pub(crate) const PAIR_BYTES: usize = 64;
+pub(crate) const EMPTY: Node = [0; 32];
 
 fn params() -> Params {
     let mut params = Params::new();
@@ -35,46 +35,77 @@ fn node(hash: &blake2b_simd::Hash) -> Node {
     hash.as_bytes().try_into().expect("the hash length is 32")
 }
 
-/// Hashes consecutive records of `pitch` bytes, prefix included.
-pub(crate) fn hash_records(records: &[u8], pitch: usize) -> Vec<Node> {
+/// Hashes of consecutive symbols as leaves.
+pub(crate) fn leaves(symbols: &[u8], symbol: usize) -> Vec<Node> {
+    let mut nodes = vec![EMPTY; symbols.len() / symbol];
+    hash_records(LEAF_PREFIX, symbols, symbol, &mut nodes);
+    nodes
+}
+
+/// Hashes consecutive records of `pitch` bytes, the prefix before each.
+fn hash_records(prefix: u8, records: &[u8], pitch: usize, nodes: &mut [Node]) {
     #[cfg(target_arch = "x86_64")]
     if let Some(lanes) = Lanes::available() {
-        return lanes.hash_records(records, pitch);
+        return lanes.hash_records(prefix, records, pitch, nodes);
     }
-    hash_records_portably(records, pitch)
+    hash_records_portably(prefix, records, pitch, nodes);
 }
 
-fn hash_records_portably(records: &[u8], pitch: usize) -> Vec<Node> {
+fn hash_records_portably(prefix: u8, records: &[u8], pitch: usize, nodes: &mut [Node]) {
+    const TOGETHER: usize = 64;
     let params = params();
-    let mut jobs: Vec<_> = records
-        .chunks_exact(pitch)
-        .map(|record| many::HashManyJob::new(&params, record))
-        .collect();
-    many::hash_many(jobs.iter_mut());
-    jobs.iter().map(|job| node(&job.to_hash())).collect()
-}
-
-/// One level up: `nodes` holds the levels of several trees one behind the other, `width` nodes
-/// each; the answer has ⌈width/2⌉ each.
-pub(crate) fn parents(nodes: &[Node], width: usize) -> Vec<Node> {
-    let mut records =
-        Vec::with_capacity(nodes.len().div_ceil(width) * width.div_ceil(2) * INNER_BYTES);
-    for level in nodes.chunks_exact(width) {
-        for pair in level.chunks(2) {
-            records.push(INNER_PREFIX);
-            records.extend_from_slice(&pair[0]);
-            records.extend_from_slice(pair.get(1).unwrap_or(&EMPTY));
+    let mut messages = Vec::with_capacity(TOGETHER * (pitch + 1));
+    for (records, nodes) in records
+        .chunks(TOGETHER * pitch)
+        .zip(nodes.chunks_mut(TOGETHER))
+    {
+        messages.clear();
+        for record in records.chunks_exact(pitch) {
+            messages.push(prefix);
+            messages.extend_from_slice(record);
+        }
+        let mut jobs: Vec<_> = messages
+            .chunks_exact(pitch + 1)
+            .map(|message| many::HashManyJob::new(&params, message))
+            .collect();
+        many::hash_many(jobs.iter_mut());
+        for (place, job) in nodes.iter_mut().zip(&jobs) {
+            *place = node(&job.to_hash());
         }
     }
-    hash_records(&records, INNER_BYTES)
+}
+
+/// One level up in `trees` trees at once, whose nodes are interleaved: the first of every tree, then
+/// the second of every tree, and so on.
+pub(crate) fn parents(nodes: &[Node], trees: usize) -> Vec<Node> {
+    let mut pairs = Vec::with_capacity(nodes.len().div_ceil(2 * trees) * trees);
+    for level in nodes.chunks(2 * trees) {
+        let (left, right) = level.split_at(trees);
+        match right {
+            [] => pairs.extend(left.iter().map(|left| [*left, EMPTY])),
+            _ => pairs.extend(left.iter().zip(right).map(|(left, right)| [*left, *right])),
+        }
+    }
+    let mut above = vec![EMPTY; pairs.len()];
+    let records = pairs.as_flattened().as_flattened();
+    hash_records(INNER_PREFIX, records, PAIR_BYTES, &mut above);
+    above
+}
+
+/// Roots of `trees` trees whose leaves are interleaved; each has at least one.
+pub(crate) fn roots(leaves: Vec<Node>, trees: usize) -> Vec<Node> {
+    let mut nodes = leaves;
+    while nodes.len() > trees {
+        nodes = parents(&nodes, trees);
+    }
+    nodes
 }
 
 /// Root over leaf hashes; the empty tree's root is zeros.
 pub fn root(leaves: &[Node]) -> Node {
     match leaves {
         [] => EMPTY,
-        [only] => *only,
-        _ => root(&parents(leaves, leaves.len())),
+        _ => roots(leaves.to_vec(), 1)[0],
     }
 }
 
@@ -85,7 +116,7 @@ pub fn proof(leaves: &[Node], index: usize) -> Vec<Node> {
     let mut at = index;
     while level.len() > 1 {
         path.push(level.get(at ^ 1).copied().unwrap_or(EMPTY));
-        level = parents(&level, level.len());
+        level = parents(&level, 1);
         at /= 2;
     }
     path
@@ -130,14 +161,18 @@ mod tests {
         for pitch in (1..=140).chain([255, 256, 257, 384, 385]) {
             for count in [0, 1, 7, 8, 9, 17] {
                 let records = &bytes[..pitch * count];
-                let expected: Vec<_> = records.chunks_exact(pitch).map(hash).collect();
-                let portable = hash_records_portably(records, pitch);
-                assert_eq!(portable, expected, "{count} of {pitch} bytes");
-                assert_eq!(
-                    hash_records(records, pitch),
-                    expected,
-                    "{count} of {pitch} bytes"
-                );
+                for prefix in [LEAF_PREFIX, INNER_PREFIX] {
+                    let expected: Vec<_> = records
+                        .chunks_exact(pitch)
+                        .map(|record| hash(&[&[prefix], record].concat()))
+                        .collect();
+                    let mut nodes = vec![EMPTY; count];
+                    hash_records_portably(prefix, records, pitch, &mut nodes);
+                    assert_eq!(nodes, expected, "{count} of {pitch} bytes");
+                    nodes.fill(EMPTY);
+                    hash_records(prefix, records, pitch, &mut nodes);
+                    assert_eq!(nodes, expected, "{count} of {pitch} bytes");
+                }
             }
         }
     }

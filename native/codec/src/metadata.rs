@@ -5,7 +5,7 @@
 //! variant 1 (digest) and 32 bytes. The blob ID is the hash of encoding type, length and root.
 
 use crate::error::{Error, Result, ensure};
-use crate::merkle::{self, LEAF_PREFIX, Node};
+use crate::merkle::{self, Node, PAIR_BYTES};
 use crate::shape::{Axis, Shape, Shards};
 
 const VERSION: u8 = 0;
@@ -33,14 +33,13 @@ pub struct Metadata {
 impl Metadata {
     /// Root over the pairs: the `root_hash` that is registered.
     pub fn root_hash(&self) -> Node {
-        const PITCH: usize = 65;
-        let mut records = Vec::with_capacity(self.pairs.len() * PITCH);
-        for pair in &self.pairs {
-            records.push(LEAF_PREFIX);
-            records.extend_from_slice(&pair.primary);
-            records.extend_from_slice(&pair.secondary);
-        }
-        merkle::root(&merkle::hash_records(&records, PITCH))
+        let records: Vec<_> = self
+            .pairs
+            .iter()
+            .map(|p| [p.primary, p.secondary])
+            .collect();
+        let records = records.as_flattened().as_flattened();
+        merkle::root(&merkle::leaves(records, PAIR_BYTES))
     }
 
     /// The blob ID, 32 bytes.

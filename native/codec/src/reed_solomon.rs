@@ -1,81 +1,62 @@
-//! One-dimensional Reed–Solomon over GF(2^16): extending k symbols to n, and back.
-//!
-//! The code works on every 64-byte block of a symbol by itself (a shorter last block has a layout
-//! of its own), so long symbols are cut into slices that keep the transform in the processor's
-//! cache, and symbols of many slivers with the same losses are restored in one go.
+//! Reed–Solomon over many sequences of symbols at once: extending them to n, and restoring them.
 
-use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
+use reed_solomon_simd::engine::{DefaultEngine, Engine, GF_MODULUS, GF_ORDER, GfElement};
 
-use crate::error::{Error, Result, ensure};
+use crate::blocks::{Batch, Block, batches};
+use crate::code::Code;
+use crate::error::{Result, ensure};
 
-const BLOCK: usize = 64;
-/// Bytes of all symbols that are transformed together; about a processor's second-level cache.
-const WORKING_SET: usize = 512 * 1024;
+/// Bytes that are transformed together; they should stay in a processor's second-level cache.
+const WORKING_SET: usize = 384 * 1024;
 
-fn slice_bytes(count: usize) -> usize {
-    (WORKING_SET / count.next_power_of_two() / BLOCK).max(1) * BLOCK
+fn blocks_most(rows: usize) -> usize {
+    (WORKING_SET / size_of::<Block>() / rows).max(1)
 }
 
-/// Extends `source` symbols to `count`, again and again, for one length of symbol.
-pub(crate) struct Expander {
-    encoder: ReedSolomonEncoder,
-    source: usize,
-    recovery: usize,
-    symbol: usize,
-    slice: usize,
+/// Extends symbols to `count`, again and again, several side by side.
+pub(crate) struct Expander<E = DefaultEngine> {
+    code: Code<E>,
+    run: usize,
+    batches: Vec<Batch>,
+    work: Vec<Block>,
 }
 
-impl Expander {
-    pub(crate) fn new(source: usize, count: usize, symbol: usize) -> Result<Self> {
-        let recovery = count - source;
-        let slice = slice_bytes(count).min(symbol);
-        let encoder = ReedSolomonEncoder::new(source, recovery, slice).map_err(refused)?;
-        Ok(Self {
-            encoder,
-            source,
-            recovery,
-            symbol,
-            slice,
-        })
+impl<E: Engine + Default> Expander<E> {
+    /// For `each` symbols of `symbol` bytes side by side.
+    pub(crate) fn new(source: usize, count: usize, symbol: usize, each: usize) -> Self {
+        let code = Code::new(source, count);
+        let rows = code.rows_to_extend();
+        let batches = batches(symbol, each, blocks_most(rows));
+        let most = batches.iter().map(|batch| batch.blocks).max().unwrap_or(0);
+        Self {
+            code,
+            run: symbol * each,
+            batches,
+            work: vec![[0; _]; rows * most],
+        }
     }
 
-    /// Writes the symbols beyond the source to `out`, one every `pitch` bytes, at the end of each.
-    pub(crate) fn recovery(&mut self, source: &[u8], out: &mut [u8], pitch: usize) -> Result<()> {
-        let lead = pitch - self.symbol;
-        for from in (0..self.symbol).step_by(self.slice) {
-            let to = (from + self.slice).min(self.symbol);
-            self.encoder
-                .reset(self.source, self.recovery, to - from)
-                .map_err(refused)?;
-            for symbol in source.chunks_exact(self.symbol) {
-                self.encoder
-                    .add_original_shard(&symbol[from..to])
-                    .map_err(refused)?;
+    /// `strip` has a run of symbols for each of the `count` positions; those behind the source are
+    /// filled.
+    pub(crate) fn extend(&mut self, strip: &mut [u8]) {
+        let (source, recovery) = strip.split_at_mut(self.code.source * self.run);
+        for batch in &self.batches {
+            let work = &mut self.work[..self.code.rows_to_extend() * batch.blocks];
+            for (run, row) in source
+                .chunks_exact(self.run)
+                .zip(work.chunks_exact_mut(batch.blocks))
+            {
+                batch.spread(run, row);
             }
-            let encoded = self.encoder.encode().map_err(refused)?;
-            for (record, piece) in out.chunks_exact_mut(pitch).zip(encoded.recovery_iter()) {
-                record[lead + from..lead + to].copy_from_slice(piece);
+            self.code.extend(work, batch.blocks);
+            for (run, row) in recovery
+                .chunks_exact_mut(self.run)
+                .zip(work.chunks_exact(batch.blocks))
+            {
+                batch.gather(row, run);
             }
         }
-        Ok(())
     }
-
-    /// Writes all symbols to `leaves`, each behind one byte that is left as it is.
-    pub(crate) fn leaves(&mut self, source: &[u8], leaves: &mut [u8]) -> Result<()> {
-        let pitch = self.symbol + 1;
-        let (systematic, recovery) = leaves.split_at_mut(self.source * pitch);
-        for (record, symbol) in systematic
-            .chunks_exact_mut(pitch)
-            .zip(source.chunks_exact(self.symbol))
-        {
-            record[1..].copy_from_slice(symbol);
-        }
-        self.recovery(source, recovery, pitch)
-    }
-}
-
-fn refused(error: reed_solomon_simd::Error) -> Error {
-    Error(format!("Reed-Solomon: {error}"))
 }
 
 /// Symbols at known positions of an extended sequence; `data` of all have one length.
@@ -87,18 +68,19 @@ pub struct Indexed<'a> {
     pub data: &'a [u8],
 }
 
-/// Restores runs of symbols that share their positions: `data` of each input is a sliver of many
-/// symbols, and symbol t of every one belongs to sequence t.
-pub(crate) struct Restorer<'a> {
-    source: usize,
-    count: usize,
-    symbol: usize,
+/// Restores symbols of many sequences that share their known positions: `data` of each known input
+/// is a sliver of many symbols, and symbol t of every one belongs to sequence t.
+pub(crate) struct Restorer<'a, E = DefaultEngine> {
+    code: Code<E>,
     known: &'a [Indexed<'a>],
+    factors: Box<[GfElement; GF_ORDER]>,
+    symbol: usize,
     /// Symbols restored at once.
-    pub(crate) batch: usize,
+    pub(crate) each: usize,
+    batches: Vec<Batch>,
 }
 
-impl<'a> Restorer<'a> {
+impl<'a, E: Engine + Default> Restorer<'a, E> {
     /// `known` are exactly `source` inputs with distinct indexes below `count`.
     pub(crate) fn new(
         source: usize,
@@ -106,78 +88,59 @@ impl<'a> Restorer<'a> {
         symbol: usize,
         known: &'a [Indexed<'a>],
     ) -> Self {
-        // Finding the positions' polynomial costs as much as transforming some KiB of symbols.
-        let slice = (4 * slice_bytes(count)).max(4096);
+        let code = Code::new(source, count);
+        let most = blocks_most(code.rows_to_restore());
+        let each = (most * size_of::<Block>() / symbol).max(1);
         Self {
-            source,
-            count,
-            symbol,
+            factors: code.factors(known),
+            code,
             known,
-            batch: (slice / symbol.next_multiple_of(BLOCK)).max(1),
+            symbol,
+            each,
+            batches: batches(symbol, each, most),
         }
     }
 
-    /// The symbols `from..to` of each of the source positions `wanted` that is not among the
-    /// known, one behind the other, in the order of `wanted`.
-    pub(crate) fn restore(&self, from: usize, to: usize, wanted: &[usize]) -> Result<Vec<u8>> {
-        let padded = self.symbol.next_multiple_of(BLOCK) * (to - from);
-        let recovery = self.count - self.source;
-        let mut decoder =
-            ReedSolomonDecoder::new(self.source, recovery, padded).map_err(refused)?;
-        let mut shard = vec![0; padded];
-        for known in self.known {
-            let run = &known.data[from * self.symbol..to * self.symbol];
-            spread(run, self.symbol, &mut shard);
-            match known.index.checked_sub(self.source) {
-                None => decoder.add_original_shard(known.index, &shard),
-                Some(index) => decoder.add_recovery_shard(index, &shard),
+    /// Restores `each` symbols (or as many as there are) from number `first` on, of the source
+    /// positions named with the places, which may end early; `work` is memory to be used again.
+    pub(crate) fn restore(
+        &self,
+        first: usize,
+        places: &mut [(usize, &mut [u8])],
+        work: &mut Vec<Block>,
+    ) {
+        let from = first * self.symbol;
+        let held = self.known.first().map_or(0, |known| known.data.len()) - from;
+        let run = held.min(self.each * self.symbol);
+        let few = run / self.symbol;
+        let rest;
+        let batches = match few == self.each {
+            true => &self.batches,
+            false => {
+                rest = batches(self.symbol, few, blocks_most(self.code.rows_to_restore()));
+                &rest
             }
-            .map_err(refused)?;
-        }
-        let decoded = decoder.decode().map_err(refused)?;
-        let bytes = (to - from) * self.symbol;
-        let mut out = vec![0; bytes * wanted.len()];
-        for (run, index) in out.chunks_exact_mut(bytes).zip(wanted) {
-            let shard = decoded
-                .restored_original(*index)
-                .ok_or_else(|| Error(format!("symbol {index} is not among the restored")))?;
-            gather(shard, self.symbol, run);
-        }
-        Ok(out)
-    }
-}
-
-/// Puts symbols one behind the other, each filled up to whole blocks. A short last block keeps the
-/// low bytes of its elements in its first half and the high bytes in its second.
-fn spread(run: &[u8], symbol: usize, shard: &mut [u8]) {
-    let whole = symbol / BLOCK * BLOCK;
-    let half = (symbol - whole) / 2;
-    for (from, to) in run
-        .chunks_exact(symbol)
-        .zip(shard.chunks_exact_mut(symbol.next_multiple_of(BLOCK)))
-    {
-        to[..whole].copy_from_slice(&from[..whole]);
-        if half > 0 {
-            let middle = whole + BLOCK / 2;
-            to[whole..whole + half].copy_from_slice(&from[whole..whole + half]);
-            to[middle..middle + half].copy_from_slice(&from[whole + half..]);
-        }
-    }
-}
-
-/// The reverse of `spread`.
-fn gather(shard: &[u8], symbol: usize, run: &mut [u8]) {
-    let whole = symbol / BLOCK * BLOCK;
-    let half = (symbol - whole) / 2;
-    for (to, from) in run
-        .chunks_exact_mut(symbol)
-        .zip(shard.chunks_exact(symbol.next_multiple_of(BLOCK)))
-    {
-        to[..whole].copy_from_slice(&from[..whole]);
-        if half > 0 {
-            let middle = whole + BLOCK / 2;
-            to[whole..whole + half].copy_from_slice(&from[whole..whole + half]);
-            to[whole + half..].copy_from_slice(&from[middle..middle + half]);
+        };
+        let rows = self.code.rows_to_restore();
+        let wanted = places.iter().map(|(index, _)| self.code.position(*index));
+        let last = wanted.max().unwrap_or(0);
+        for batch in batches {
+            work.clear();
+            work.resize(rows * batch.blocks, [0; _]);
+            for known in self.known {
+                let position = self.code.position(known.index);
+                let row = &mut work[position * batch.blocks..][..batch.blocks];
+                batch.spread(&known.data[from..from + run], row);
+                self.code.engine.mul(row, self.factors[position]);
+            }
+            self.code.restore(work, batch.blocks, last);
+            for (index, place) in &mut *places {
+                let position = self.code.position(*index);
+                let row = &mut work[position * batch.blocks..][..batch.blocks];
+                let factor = GF_MODULUS - self.factors[position];
+                self.code.engine.mul(row, factor);
+                batch.gather(row, place);
+            }
         }
     }
 }
@@ -209,4 +172,92 @@ pub(crate) fn choose<'a>(
         format!("{} of the {source} pieces needed are there", chosen.len())
     })?;
     Ok(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use reed_solomon_simd::engine::NoSimd;
+
+    use super::*;
+
+    const EACH: usize = 5;
+
+    /// Counts of both kinds of slivers, for all ways in which their powers of two compare.
+    fn counts() -> impl Strategy<Value = (usize, usize)> {
+        let few = [(2, 4), (3, 4), (3, 7), (5, 7), (4, 10), (7, 10), (11, 31)];
+        select([&few[..], &[(34, 100), (67, 100), (334, 1000), (667, 1000)]].concat())
+    }
+
+    fn extended<E: Engine + Default>(
+        source: usize,
+        count: usize,
+        symbol: usize,
+        given: &[u8],
+    ) -> Vec<u8> {
+        let mut strip = given.to_vec();
+        strip.resize(count * EACH * symbol, 0xee);
+        Expander::<E>::new(source, count, symbol, EACH).extend(&mut strip);
+        strip
+    }
+
+    fn restored<E: Engine + Default>(
+        (source, count, symbol): (usize, usize, usize),
+        known: &[Indexed<'_>],
+        missing: &[usize],
+    ) -> Vec<Vec<u8>> {
+        let restorer = Restorer::<E>::new(source, count, symbol, known);
+        let run = EACH * symbol;
+        let mut slivers = vec![vec![0xee; run]; missing.len()];
+        let mut work = Vec::new();
+        for first in (0..EACH).step_by(restorer.each) {
+            let part = first * symbol..run.min((first + restorer.each) * symbol);
+            let parts = slivers.iter_mut().map(|sliver| &mut sliver[part.clone()]);
+            let mut places: Vec<_> = missing.iter().copied().zip(parts).collect();
+            restorer.restore(first, &mut places, &mut work);
+        }
+        slivers
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        /// The portable engine is what processors without vectors of bytes use.
+        #[test]
+        fn vectors_and_portable_code_make_what_the_crate_makes(
+            (source, count) in counts(),
+            symbol in select(vec![2, 6, 30, 62, 64, 66, 76, 302]),
+            seed in any::<u64>(),
+        ) {
+            let byte = |i: usize| (seed.wrapping_mul(2 * i as u64 + 1) >> 40) as u8;
+            let given: Vec<u8> = (0..source * EACH * symbol).map(byte).collect();
+            let strip = extended::<DefaultEngine>(source, count, symbol, &given);
+            prop_assert_eq!(&extended::<NoSimd>(source, count, symbol, &given), &strip);
+            let run = EACH * symbol;
+            for at in 0..EACH {
+                let one = |run: &[u8]| run[at * symbol..(at + 1) * symbol].to_vec();
+                let symbols: Vec<_> = strip.chunks_exact(run).map(one).collect();
+                let recovery = reed_solomon_simd::encode(source, count - source, &symbols[..source]);
+                prop_assert_eq!(&symbols[source..], recovery.unwrap());
+            }
+
+            let all: Vec<_> = strip
+                .chunks_exact(run)
+                .enumerate()
+                .map(|(index, data)| Indexed { index, data })
+                .collect();
+            let mut some = all.clone();
+            some.sort_by_key(|symbol| seed.wrapping_mul(2 * symbol.index as u64 + 3).rotate_left(31));
+            for known in [&all[count - source..], &some[..source]] {
+                let known = choose(known, source, count, run).unwrap();
+                let here = |index: &usize| known.iter().all(|known| known.index != *index);
+                let missing: Vec<_> = (0..source).filter(here).collect();
+                let shape = (source, count, symbol);
+                let expected: Vec<_> = missing.iter().map(|index| all[*index].data.to_vec()).collect();
+                prop_assert_eq!(&restored::<DefaultEngine>(shape, &known, &missing), &expected);
+                prop_assert_eq!(&restored::<NoSimd>(shape, &known, &missing), &expected);
+            }
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Questions to a single sliver: is it the right one, and what does it hold for others?
 
+use std::borrow::Cow;
+
 use crate::error::Result;
 use crate::merkle::{self, Node};
 use crate::metadata::Metadata;
@@ -15,13 +17,14 @@ pub struct ProvedSymbol {
     pub proof: Vec<Node>,
 }
 
-/// The n symbols of a sliver, each behind the prefix of a leaf; and that pitch.
-fn leaves(axis: Axis, shards: Shards, data: &[u8]) -> Result<(Vec<u8>, usize)> {
+/// The n symbols of a sliver, and their length.
+fn extended(axis: Axis, shards: Shards, data: &[u8]) -> Result<(Vec<u8>, usize)> {
     let symbol = shards.symbol_of(axis, data.len())?;
-    let pitch = symbol + 1;
-    let mut leaves = vec![merkle::LEAF_PREFIX; shards.count * pitch];
-    Expander::new(shards.symbols(axis), shards.count, symbol)?.leaves(data, &mut leaves)?;
-    Ok((leaves, pitch))
+    let mut all = data.to_vec();
+    all.resize(shards.count * symbol, 0);
+    let mut expander: Expander = Expander::new(shards.symbols(axis), shards.count, symbol, 1);
+    expander.extend(&mut all);
+    Ok((all, symbol))
 }
 
 /// Is `data` the sliver `index` of `axis` that the metadata (BCS) commits to? An error means that
@@ -39,8 +42,8 @@ pub fn verify(
     if data.len() != shape.sliver_bytes(axis) {
         return Ok(false);
     }
-    let (leaves, pitch) = leaves(axis, shape.shards, data)?;
-    Ok(merkle::root(&merkle::hash_records(&leaves, pitch)) == expected)
+    let (symbols, symbol) = extended(axis, shape.shards, data)?;
+    Ok(merkle::root(&merkle::leaves(&symbols, symbol)) == expected)
 }
 
 /// The symbols at positions `targets` (below n) of the extended sliver, in that order.
@@ -51,15 +54,11 @@ pub fn symbols(axis: Axis, shards: usize, data: &[u8], targets: &[usize]) -> Res
     for target in targets {
         shards.check_index(*target)?;
     }
-    let mut recovery = Vec::new();
-    if targets.iter().any(|target| *target >= source) {
-        recovery = vec![0; (shards.count - source) * symbol];
-        Expander::new(source, shards.count, symbol)?.recovery(data, &mut recovery, symbol)?;
-    }
-    let pick = |target: &usize| match target.checked_sub(source) {
-        None => data[target * symbol..][..symbol].to_vec(),
-        Some(at) => recovery[at * symbol..][..symbol].to_vec(),
+    let all = match targets.iter().any(|target| *target >= source) {
+        true => Cow::Owned(extended(axis, shards, data)?.0),
+        false => Cow::Borrowed(data),
     };
+    let pick = |target: &usize| all[target * symbol..][..symbol].to_vec();
     Ok(targets.iter().map(pick).collect())
 }
 
@@ -72,9 +71,9 @@ pub fn proved_symbol(
 ) -> Result<ProvedSymbol> {
     let shards = Shards::new(shards)?;
     shards.check_index(target)?;
-    let (leaves, pitch) = leaves(axis, shards, data)?;
+    let (symbols, symbol) = extended(axis, shards, data)?;
     Ok(ProvedSymbol {
-        symbol: leaves[target * pitch + 1..(target + 1) * pitch].to_vec(),
-        proof: merkle::proof(&merkle::hash_records(&leaves, pitch), target),
+        symbol: symbols[target * symbol..][..symbol].to_vec(),
+        proof: merkle::proof(&merkle::leaves(&symbols, symbol), target),
     })
 }
