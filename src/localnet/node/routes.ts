@@ -6,7 +6,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type BlobId, blobIdFromBytes, blobIdToBytes, type SliverType } from '../../base/ids.ts';
 import { metadataBytesMax, writeDecodingSymbols, writeRecoverySymbols } from './bcs.ts';
-import { readBody } from './body.ts';
+import { readBody, usingBody } from './body.ts';
 import { healthOf } from './health.ts';
 import { attest } from './inconsistency.ts';
 import { Refusal } from './refusal.ts';
@@ -143,7 +143,7 @@ const answerSliver = async (
   }
   if (request.method !== 'PUT' || status) throw notFound();
   const { bytes } = await node.expectSliver(blobId, pair, type);
-  const isNew = await node.putSliver(blobId, pair, type, await readBody(request, bytes));
+  const isNew = await usingBody(request, bytes, body => node.putSliver(blobId, pair, type, body));
   return isNew ? success('sliver stored successfully', 201) : success('sliver already stored');
 };
 
