@@ -11,8 +11,19 @@
  * were altered answers with the altered bytes. What is quick is done at once: to hand a call
  * to another thread takes longer than to write a sliver or to rename a file.
  */
-import { closeSync, fdatasync, mkdirSync, open as openFile, renameSync, writeSync } from 'node:fs';
-import { open, readdir, readFile, rm } from 'node:fs/promises';
+import {
+  closeSync,
+  fdatasync,
+  fstatSync,
+  mkdirSync,
+  open as openFile,
+  openSync,
+  read as readFile,
+  readSync,
+  renameSync,
+  writeSync,
+} from 'node:fs';
+import { open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { systemCode } from '../../base/errors.ts';
@@ -20,11 +31,33 @@ import type { BlobId, SliverType } from '../../base/ids.ts';
 
 const create = promisify(openFile);
 const datasync = promisify(fdatasync);
+const read = promisify(readFile);
 
 /** Result of a read that may find nothing. */
 const orUndefined = (error: unknown): undefined => {
   if (systemCode(error) === 'ENOENT') return undefined;
   throw error;
+};
+
+/** Does something with the file at `path`; undefined if there is none. */
+const opened = async <T>(path: string, use: (fd: number) => T): Promise<Awaited<T> | undefined> => {
+  let fd: number;
+  try {
+    fd = openSync(path, 'r');
+  } catch (error) {
+    return orUndefined(error);
+  }
+  try {
+    return await use(fd);
+  } finally {
+    closeSync(fd);
+  }
+};
+
+const readWhole = async (fd: number): Promise<Buffer> => {
+  const bytes = Buffer.allocUnsafe(fstatSync(fd).size);
+  const { bytesRead } = await read(fd, bytes, 0, bytes.length, 0);
+  return bytes.subarray(0, bytesRead);
 };
 
 /** Files of one node. */
@@ -64,7 +97,7 @@ export class NodeStore {
 
   /** BlobMetadata, or undefined. */
   metadata(blobId: BlobId): Promise<Buffer | undefined> {
-    return readFile(this.#path(blobId, 'metadata')).catch(orUndefined);
+    return opened(this.#path(blobId, 'metadata'), readWhole);
   }
 
   /** Is the metadata kept? */
@@ -79,7 +112,7 @@ export class NodeStore {
 
   /** BCS SliverData, or undefined. */
   sliver(blobId: BlobId, pair: number, type: SliverType): Promise<Buffer | undefined> {
-    return readFile(this.#path(blobId, `${pair}.${type}`)).catch(orUndefined);
+    return opened(this.#path(blobId, `${pair}.${type}`), readWhole);
   }
 
   /** Is the sliver kept? */
@@ -105,18 +138,13 @@ export class NodeStore {
     ats: readonly number[],
     length: number,
   ): Promise<Buffer[] | undefined> {
-    const file = await open(this.#path(blobId, `${pair}.${type}`)).catch(orUndefined);
-    if (file === undefined) return undefined;
-    try {
-      const parts: Buffer[] = [];
-      for (const at of ats) {
-        const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(length), 0, length, at);
-        parts.push(buffer.subarray(0, bytesRead));
-      }
-      return parts;
-    } finally {
-      await file.close();
-    }
+    return opened(this.#path(blobId, `${pair}.${type}`), fd => {
+      const all = Buffer.allocUnsafe(ats.length * length);
+      return ats.map((at, i) => {
+        const bytes = readSync(fd, all, i * length, length, at);
+        return all.subarray(i * length, i * length + bytes);
+      });
+    });
   }
 
   /** Makes the names of what is kept of a blob durable; are metadata and both slivers of these pairs kept? */

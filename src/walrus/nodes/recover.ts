@@ -13,6 +13,8 @@ import { type BlobSlivers, byTrust, type ReadParts, rankOf } from './slivers.ts'
 
 /** What one more request costs, counted in bytes. */
 const REQUEST_BYTES = 32 * 1024;
+/** What one more symbol costs beside its bytes: found, framed, taken apart and put in its place. */
+const SYMBOL_BYTES = 256;
 
 /** What recovery knows and gives. */
 export interface Recovery {
@@ -45,7 +47,8 @@ const symbolsAreCheaper = ({ slivers, parts, missing, have }: Recovery): boolean
   const shards = trusted.reduce((sum, node) => sum + node.shards.length, 0);
   if (shards < nShards - faultsOf(nShards)) return false;
   const asked = Math.ceil((trusted.length * shape.nSecondary) / shards);
-  const bySymbolsBytes = missing().length * shape.primaryBytes + asked * REQUEST_BYTES;
+  const symbolBytes = shape.nSecondary * (shape.symbolBytes + SYMBOL_BYTES);
+  const bySymbolsBytes = missing().length * symbolBytes + asked * REQUEST_BYTES;
   const more = shape.nPrimary - have.size;
   return bySymbolsBytes < more * (shape.primaryBytes + REQUEST_BYTES);
 };
