@@ -224,7 +224,7 @@ const main = async (given: string | undefined): Promise<void> => {
   const left = await localContentBytes(join(env.TUSKFS_STATE_DIR, 'volumes', 'demo'));
   // An empty segment of the log has a header.
   if (left > 64) throw new Error(`${left} bytes of content are still on this machine`);
-  say('unmounted; no content is left on this machine');
+  say('unmounted; no content is left on this machine but the last page of each file');
 
   const network = await tuskfsJson<LocalnetStatus>('localnet', 'status');
   const stopped = await nodesToStop(network);

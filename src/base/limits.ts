@@ -17,6 +17,8 @@ export const XATTR_LIST_BYTES_MAX = 64 * KiB;
 export const SYMLINK_BYTES_MAX = 4095;
 /** Largest FUSE WRITE or READ. */
 export const FUSE_IO_BYTES_MAX = MiB;
+/** A page of memory: the kernel reads, and changes, whole ones. */
+export const PAGE_BYTES = 4 * KiB;
 /** Size of one segment of the local log. */
 export const SEGMENT_BYTES = 64 * MiB;
 /** Content of at least this size is aligned to 4 KiB in the log. */

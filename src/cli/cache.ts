@@ -1,4 +1,4 @@
-/** `tuskfs cache drop VOLUME`: throws away every local copy of what the network holds. */
+/** `tuskfs cache drop VOLUME`: throws away local copies of what the network holds, but for the last page of each file. */
 import { readdirSync } from 'node:fs';
 import type { Command } from 'commander';
 import { TuskError } from '../base/errors.ts';
@@ -17,7 +17,7 @@ export const registerCache = (program: Command): void => {
     .argument('<volume>', 'name of a volume, or where it is mounted')
     .option('--json', 'print JSON')
     .description(
-      'throw away every local copy of content that the network holds; staged files are kept',
+      'throw away local copies of content that the network holds; staged files are kept, and the last page of each file',
     )
     .action(async (word: string, options: { json?: boolean }) => {
       const target = await findTarget(word);
@@ -32,6 +32,7 @@ export const registerCache = (program: Command): void => {
           `the cache of ${target.name} is empty, but ${formatBytes(left.stagedBytes)} and ${packs} packs are not surely on the network yet and stay here; mount the volume and run \`tuskfs sync\``,
         );
       }
-      if (options.json !== true) say(`${target.name}: no content is left on this machine`);
+      if (options.json !== true)
+        say(`${target.name}: no content is left on this machine but the last page of each file`);
     });
 };

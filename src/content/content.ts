@@ -82,7 +82,8 @@ export class Content {
   }
 
   /**
-   * Plain bytes [at, at + length) of a frame: at once when it is open in memory. An abort ends the
+   * Plain bytes [at, at + length) of a frame: at once when it is open in memory, or `kept` (asked
+   * only if it is not) has them. An abort ends the
    * wait, not the opening, which others may share (`waiter`'s signal is only made when one waits). Rejects with `unverified`, or as the source does.
    */
   read(
@@ -90,12 +91,15 @@ export class Content {
     at: number,
     length: number,
     waiter?: { readonly signal: AbortSignal },
+    kept?: () => Buffer | undefined,
   ): Buffer | Promise<Buffer> {
     const open = this.#frames.get(frame.frame);
     if (open !== undefined) {
       this.counters.frameHits++;
       return open.subarray(at, at + length);
     }
+    const bytes = kept?.();
+    if (bytes !== undefined) return bytes;
     let opening = this.#opening.get(frame.frame);
     if (opening === undefined) {
       opening = this.#open(frame).finally(() => this.#opening.delete(frame.frame));

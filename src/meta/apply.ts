@@ -16,6 +16,10 @@ import {
   Kind,
   type Mutation,
 } from './mutation.ts';
+import type { TailDrop } from './tails.ts';
+
+/** All of a file. */
+const WHOLE = { from: 0, to: Number.MAX_SAFE_INTEGER };
 
 const bytesOf = (name: string): Buffer => Buffer.from(name, 'latin1');
 
@@ -86,6 +90,8 @@ export class Applier {
   readonly #run: Record<string, Statement>;
   /** Inode rows of the transaction, the newest only: parents change with every name. */
   readonly #rows = new Map<Ino, InodeRow | null>();
+  /** Ranges of files that showed frames, and were cut or written anew in the last transaction. */
+  readonly replaced: TailDrop[] = [];
   #nextIno: number;
   #nextCookie: number;
   #indexSeq: Seq;
@@ -132,6 +138,7 @@ export class Applier {
   begin(): void {
     this.#last = undefined;
     this.#rows.clear();
+    this.replaced.length = 0;
     this.#dbs.index.exec('BEGIN IMMEDIATE');
     this.#dbs.local.exec('BEGIN IMMEDIATE');
   }
@@ -187,7 +194,9 @@ export class Applier {
         this.#rows.set(m.ino, null);
         run.removeXattrs!.run(m.ino);
         run.removeSymlink!.run(m.ino);
-        if (m.clears & CLEARS_FRAMES) this.#extents.cutAll(m.ino);
+        if ((m.clears & CLEARS_FRAMES) === 0) return;
+        this.#extents.cutAll(m.ino);
+        this.replaced.push({ ino: m.ino, ...WHOLE });
         return;
       case Kind.dentry:
         run.dentry!.run(m.parent, bytesOf(m.name), m.ino, m.type, m.cookie);
@@ -207,7 +216,9 @@ export class Applier {
         return;
       case Kind.cut:
       case Kind.placeData:
-        if (m.clears & CLEARS_FRAMES) this.#extents.cut(m.ino, m.offset, m.offset + m.length);
+        if ((m.clears & CLEARS_FRAMES) === 0) return;
+        this.#extents.cut(m.ino, m.offset, m.offset + m.length);
+        this.replaced.push({ ino: m.ino, from: m.offset, to: m.offset + m.length });
         return;
       case Kind.place:
         if (m.clears & CLEARS_FRAMES) this.#extents.cut(m.ino, m.offset, m.offset + m.length);

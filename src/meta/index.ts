@@ -25,6 +25,7 @@ import { Memory } from './memory.ts';
 import type { LastAnswer } from './messages.ts';
 import type { Queries } from './queries.ts';
 import { Reclaimer } from './reclaim.ts';
+import type { TailReader } from './tails.ts';
 import type {
   Change,
   Dentry,
@@ -64,6 +65,7 @@ export interface IndexMetrics {
 export interface IndexParts {
   log: Log;
   queries: Queries;
+  tails: TailReader;
   writer: WriterHost;
   clock: Clock;
   durable: Seq;
@@ -83,6 +85,7 @@ export class MetaIndex implements Index {
   /** As found when the index was opened. */
   readonly lastAnswer: LastAnswer | undefined;
   readonly #queries: Queries;
+  readonly #tails: TailReader;
   readonly #writer: WriterHost;
   readonly #clock: Clock;
   readonly #reclaimer: Reclaimer;
@@ -91,10 +94,11 @@ export class MetaIndex implements Index {
   #fatal: Error | undefined;
   #onFatal: ((error: Error) => void) | undefined;
 
-  constructor({ log, queries, writer, clock, durable, lastAnswer }: IndexParts) {
+  constructor({ log, queries, tails, writer, clock, durable, lastAnswer }: IndexParts) {
     this.log = log;
     this.lastAnswer = lastAnswer;
     this.#queries = queries;
+    this.#tails = tails;
     this.#writer = writer;
     this.#clock = clock;
     this.nextIno = queries.state('next_ino');
@@ -156,6 +160,10 @@ export class MetaIndex implements Index {
 
   pack(pack: PackNo): PackRow | undefined {
     return this.memory.packs.get(pack) ?? undefined;
+  }
+
+  tail(ino: Ino, frame: FramePlace, at: number, length: number): Buffer | undefined {
+    return this.#tails.find(ino, frame.identity, at, length);
   }
 
   stagedBytes(addr: LogAddr, length: number): Buffer | Promise<void> {
@@ -231,7 +239,10 @@ export class MetaIndex implements Index {
 
   async commitPack(pack: PackCommit): Promise<{ applied: number; superseded: number }> {
     this.#throwIfFatal();
-    const result = await commitPack(this, pack);
+    const result = await commitPack(this, pack, {
+      find: (ino, frame, at, length) => this.tail(ino, frame, at, length),
+      keep: pieces => this.#writer.keep(pieces),
+    });
     await this.sync();
     this.#reclaimer.soon();
     return result;
@@ -302,6 +313,7 @@ export class MetaIndex implements Index {
       await this.#writer.close();
     } finally {
       this.#queries.close();
+      this.#tails.close();
       await this.log.close();
     }
   }
@@ -311,6 +323,7 @@ export class MetaIndex implements Index {
     await this.#reclaimer.stop();
     await this.#writer.kill();
     this.#queries.close();
+    this.#tails.close();
     await this.log.abandon();
   }
 

@@ -1,6 +1,7 @@
-/** What the front and the index writer say to each other; bytes go through the log, never through here. */
+/** What the front and the index writer say to each other; bytes go through the log, but for last pages, which the log is about to lose. */
 import type { Ino, Seq } from '../base/ids.ts';
 import type { LogPosition } from '../log/record.ts';
+import type { TailPiece } from './tails.ts';
 
 /**
  * The last request that the log answers. Whoever died may not have sent the answer: this, and the
@@ -36,6 +37,7 @@ export type ToWriter =
   | { type: 'apply'; seq: Seq }
   | { type: 'checkpoint'; id: number }
   | { type: 'copy'; id: number; directory: string }
+  | { type: 'keep'; id: number; pieces: TailPiece[] }
   | { type: 'close'; id: number };
 
 /** Writer to front. */

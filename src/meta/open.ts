@@ -5,6 +5,7 @@ import { SEGMENT_BYTES } from '../base/limits.ts';
 import { Log } from '../log/log.ts';
 import { MetaIndex } from './index.ts';
 import { Queries } from './queries.ts';
+import { TailReader } from './tails.ts';
 import { WriterHost } from './writer-host.ts';
 
 /** Records the index writer applies a transaction. */
@@ -43,11 +44,12 @@ export const openIndex = async (options: OpenIndexOptions): Promise<MetaIndex> =
   });
   const { end, durable, lastAnswer } = await writer.ready;
   const queries = new Queries(directory);
+  const tails = new TailReader(directory);
   const log = new Log({
     ...{ directory: logDirectory, end },
     segmentBytes: options.segmentBytes ?? SEGMENT_BYTES,
     reserveBytes: options.reserveBytes ?? RESERVE_BYTES,
     ...(options.keepFreeBytes === undefined ? {} : { keepFreeBytes: options.keepFreeBytes }),
   });
-  return new MetaIndex({ log, queries, writer, clock, durable, lastAnswer });
+  return new MetaIndex({ log, queries, tails, writer, clock, durable, lastAnswer });
 };

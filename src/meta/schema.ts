@@ -1,6 +1,7 @@
 /**
  * The tables of the index. `index.db` is what a checkpoint carries: the tree and where its bytes
  * stand in packs. `local.db` belongs to this machine only: which ranges are still in the log.
+ * (`tails.db` holds last pages of files: tails.ts.)
  * The two never overlap for one range of a file: staging a range cuts it out of `extent`,
  * committing a flush cuts it out of `staged`. Names and targets are bytes (BLOB).
  */

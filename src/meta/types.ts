@@ -163,6 +163,8 @@ export interface Index {
   seek(ino: Ino, offset: number, what: 'data' | 'hole'): number;
   frame(frame: FrameId): FramePlace | undefined;
   pack(pack: PackNo): PackRow | undefined;
+  /** Plain bytes [at, at + length) of a frame, if they are part of this file's last page and were kept when they left the log. */
+  tail(ino: Ino, frame: FramePlace, at: number, length: number): Buffer | undefined;
   /**
    * Bytes of the log that match their checksum, as a view; valid until the caller returns to the
    * event loop. A promise: to be asked again then. Throws `damaged`, naming file and place on disk.

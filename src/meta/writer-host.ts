@@ -5,6 +5,7 @@ import type { Seq } from '../base/ids.ts';
 import { workerUrl } from '../base/worker.ts';
 import type { LogPosition } from '../log/record.ts';
 import type { FromWriter, LastAnswer, ToWriter, WriterSettings } from './messages.ts';
+import type { TailPiece } from './tails.ts';
 
 /**
  * How long synced records wait for company: a transaction costs far more than a record, and a
@@ -71,6 +72,11 @@ export class WriterHost {
   /** Copies both databases, as of everything that `apply` named before this call. */
   copy(directory: string): Promise<void> {
     return this.#ask(id => ({ type: 'copy', id, directory }));
+  }
+
+  /** Keeps parts of last pages; they outlive the process when this resolves, or could not be kept. */
+  keep(pieces: TailPiece[]): Promise<void> {
+    return this.#ask(id => ({ type: 'keep', id, pieces }));
   }
 
   /** From now on no write that failed is tried again: closing never waits for room on the disk. */

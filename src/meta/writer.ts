@@ -27,6 +27,7 @@ import {
 } from './database.ts';
 import type { FromWriter, LastAnswer, ToWriter, WriterSettings } from './messages.ts';
 import { decodeMutation, Kind, type Mutation } from './mutation.ts';
+import { TailWriter } from './tails.ts';
 
 /** Records applied after which a checkpoint starts: bounds SQLite's own write-ahead logs. */
 const CHECKPOINT_RECORDS = 20_000;
@@ -115,6 +116,7 @@ const lastAnswerOf = ({ request, mutations }: LogRecord): LastAnswer => {
 /** Opens the databases and brings them up to the end of the log. */
 class Writer {
   readonly #dbs: Databases;
+  readonly #tails: TailWriter;
   readonly #applier: Applier;
   #reader: LogReader;
   #durable: Seq = 0;
@@ -131,6 +133,7 @@ class Writer {
     this.#dbs = openDatabases(settings.directory);
     ballast.hold();
     makeRoot(this.#dbs);
+    this.#tails = new TailWriter(settings.directory);
     this.#applier = new Applier(this.#dbs);
     this.#reader = new LogReader(settings.logDirectory, this.#applier.appliedSeq);
   }
@@ -170,6 +173,10 @@ class Writer {
         return;
       case 'copy':
         this.#answer(message.id, () => this.#copy(message.directory));
+        return;
+      case 'keep':
+        // On a full disk what is left belongs to the index.
+        this.#answer(message.id, () => ballast.isHeld && this.#tails.keep(message.pieces));
         return;
       case 'close':
         this.#answer(message.id, () => this.#close());
@@ -228,6 +235,7 @@ class Writer {
       }
       failpoint('meta.apply');
       this.#applier.commit(upTo);
+      this.#tails.drop(this.#applier.replaced);
     } catch (error) {
       this.#applier.rollback();
       throw error;
@@ -245,6 +253,7 @@ class Writer {
         [this.#dbs.local, this.#dbs.index].map(db => checkpointed(db, 'PASSIVE')).every(Boolean),
       );
     }
+    this.#tails.checkpoint();
     ballast.hold();
     if (!whole || seq <= this.#durable) return;
     this.#durable = seq;
@@ -271,6 +280,7 @@ class Writer {
     this.#reader.close();
     this.#dbs.index.close();
     this.#dbs.local.close();
+    this.#tails.close();
   }
 }
 

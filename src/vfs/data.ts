@@ -6,21 +6,22 @@
 import { Errno } from '../base/errno.ts';
 import { messageOf, TuskError } from '../base/errors.ts';
 import type { FrameId, Ino } from '../base/ids.ts';
-import { FILE_BYTES_MAX, FUSE_IO_BYTES_MAX } from '../base/limits.ts';
+import { FILE_BYTES_MAX, FUSE_IO_BYTES_MAX, PAGE_BYTES } from '../base/limits.ts';
 import type { Answer, Caller, Outcome } from '../fuse/filesystem.ts';
-import type { Extent, FramePlace, InodeFields } from '../meta/types.ts';
+import type { Extent, FramePlace, Inode, InodeFields } from '../meta/types.ts';
 import { dropPrivileges } from './inodes.ts';
 import { CACHED_WRITE, isDir, isFile, KILL_SUIDGID } from './modes.ts';
 import type { Mutable, Tree } from './tree.ts';
 
 /** Where certified bytes come from (content's `Content`). */
 export interface FrameReader {
-  /** Plain bytes of a frame: at once when it is open in memory. The waiter's signal ends a wait. */
+  /** Plain bytes of a frame: at once when it is open in memory, or `kept` has them. The waiter's signal ends a wait. */
   read(
     frame: FramePlace,
     at: number,
     length: number,
     waiter: { readonly signal: AbortSignal },
+    kept?: () => Buffer | undefined,
   ): Buffer | Promise<Buffer>;
 }
 
@@ -53,7 +54,7 @@ export const read = (
         return bytes.then(() => read(tree, frames, caller, ino, offset, size));
       parts.push(bytes);
     } else {
-      const part = readFrame(tree, frames, caller, extent, ino);
+      const part = readFrame(tree, frames, caller, extent, inode);
       if (!Buffer.isBuffer(part)) waits = true;
       parts.push(part);
     }
@@ -93,11 +94,14 @@ const readFrame = (
   frames: FrameReader,
   caller: Caller,
   extent: Extent,
-  ino: Ino,
+  { ino, size }: Inode,
 ): Buffer | Promise<Buffer> => {
   const frame = tree.index.frame(extent.frame);
   if (frame === undefined) throw lostFrame(tree, extent.frame, ino);
-  return frames.read(frame, extent.at, extent.length, caller);
+  const { at, length } = extent;
+  // The last, partial page may be here, so that appending needs no network.
+  if (extent.offset < size - (size % PAGE_BYTES)) return frames.read(frame, at, length, caller);
+  return frames.read(frame, at, length, caller, () => tree.index.tail(ino, frame, at, length));
 };
 
 const lostFrame = (tree: Tree, frame: FrameId, ino: Ino): TuskError =>

@@ -69,4 +69,43 @@ describe('storage nodes that are gone', () => {
     await sandbox.sh(`cat ${mountPoint}/a/* > /dev/null`);
     await sandbox.umount(mountPoint);
   });
+
+  it('all of them: files are appended to and read there (S-50), other partial overwrites are EIO (S-24)', async () => {
+    const sizes = { small: 13, aligned: 8192, large: 3_000_001 };
+    let mountPoint = await sandbox.mount('drive');
+    await sandbox.sh(
+      `mkdir tails; ${Object.entries(sizes)
+        .map(([name, size]) => `head -c ${size} /dev/urandom > tails/${name}`)
+        .join('; ')}; cp -a tails ${mountPoint}/`,
+    );
+    expect(await sandbox.sync('drive')).toMatchObject({ pending: '', pendingBytes: 0 });
+    await sandbox.umount(mountPoint);
+    await sandbox.ok(['cache', 'drop', 'drive']);
+    const all = Array.from({ length: 13 }, (_, i) => String(i));
+    await sandbox.ok(['localnet', 'node', 'stop', ...all]);
+
+    mountPoint = await sandbox.mount('drive', ['--read-timeout', '3s']);
+    for (const [name, size] of Object.entries(sizes))
+      await sandbox.sh(`
+        for dir in tails ${mountPoint}/tails; do printf 'appended to ${name}' >> $dir/${name}; done
+        tail -c +${size + 1} ${mountPoint}/tails/${name} | grep -Fx 'appended to ${name}'`);
+    const start = performance.now();
+    const overwrite = await sandbox.run('sh', [
+      '-c',
+      `printf inside | dd of=${mountPoint}/tails/large bs=1 seek=1000001 conv=notrunc`,
+    ]);
+    expect(overwrite.stderr).toMatch(/Input\/output error/);
+    expect(performance.now() - start).toBeLessThan(10_000);
+    expect(sandbox.daemonLog('drive')).toMatch(
+      /"op":15,.*blob [\w-]{43}(.*shards| did not come within 3000 ms: the file is safe)/,
+    );
+
+    await sandbox.ok(['localnet', 'node', 'start', ...all]);
+    expect(await sandbox.sync('drive')).toMatchObject({ pending: '', pendingBytes: 0 });
+    await sandbox.umount(mountPoint);
+    await sandbox.ok(['cache', 'drop', 'drive']);
+    mountPoint = await sandbox.mount('drive');
+    await sandbox.sh(`diff -r tails ${mountPoint}/tails`);
+    await sandbox.umount(mountPoint);
+  });
 });

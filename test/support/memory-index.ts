@@ -129,6 +129,9 @@ export class MemoryIndex implements Index {
   pack(pack: PackNo): PackRow | undefined {
     return this.packs.get(pack);
   }
+  tail(): Buffer | undefined {
+    return undefined;
+  }
   stagedBytes(addr: number, length: number): Buffer {
     return this.log.subarray(addr, addr + length);
   }
