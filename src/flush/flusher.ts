@@ -134,8 +134,9 @@ export class Flusher {
     const { outbox, journal } = this.#parts.directories;
     const left = openJournals(journal).filter(({ packId }) => !this.#tails.has(packId));
     for (const pack of left) {
-      const { registerTx, objectId } = pack.state;
-      if (registerTx === undefined && objectId === undefined) removeUpload(this.#parts, pack);
+      const { registerTx, objectId, lapsedHead } = pack.state;
+      const isPaid = registerTx !== undefined || objectId !== undefined;
+      if (!isPaid && lapsedHead === undefined) removeUpload(this.#parts, pack);
       else if (pack.state.committed) {
         const tail = await this.#upload(pack, signal).restoreTail();
         this.#startTail(pack, tail);

@@ -30,6 +30,7 @@ export type JournalEntry =
   | { state: 'certify_signed'; tx: SignedTx }
   | { state: 'certify_failed'; error: string }
   | { state: 'certified' }
+  | { state: 'lapsed'; isHead: boolean }
   | { state: 'committed' };
 
 /** All that the journal says of one pack. */
@@ -46,6 +47,8 @@ export interface PackState {
   stored: boolean;
   certifyTx: SignedTx | undefined;
   certified: boolean;
+  /** The Blob object of an earlier life of this pack that is the head on chain. */
+  lapsedHead: SuiId | undefined;
   committed: boolean;
 }
 
@@ -60,8 +63,16 @@ const fresh = (): PackState => ({
   stored: false,
   certifyTx: undefined,
   certified: false,
+  lapsedHead: undefined,
   committed: false,
 });
+
+/** What a registration whose time is over leaves behind: a sealed and encoded pack. */
+const lapse = (state: PackState, isHead: boolean): void => {
+  const { registerTx, objectId, endEpoch, stored, certifyTx, certified } = fresh();
+  if (isHead) state.lapsedHead = state.objectId;
+  Object.assign(state, { registerTx, objectId, endEpoch, stored, certifyTx, certified });
+};
 
 const apply = (state: PackState, entry: JournalEntry): void => {
   if (entry.state === 'sealed') Object.assign(state, { size: entry.size, nShards: entry.nShards });
@@ -75,6 +86,7 @@ const apply = (state: PackState, entry: JournalEntry): void => {
   else if (entry.state === 'certify_signed') state.certifyTx = entry.tx;
   else if (entry.state === 'certify_failed') state.certifyTx = undefined;
   else if (entry.state === 'certified') state.certified = true;
+  else if (entry.state === 'lapsed') lapse(state, entry.isHead);
   else if (entry.state === 'committed') state.committed = true;
 };
 

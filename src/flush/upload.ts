@@ -71,14 +71,37 @@ export class Upload {
   /** Does everything that the journal does not prove yet; `onEncoded` when the slivers are on disk. */
   async finish(onEncoded: () => void): Promise<{ stored: StoredPack; tail: Tail }> {
     const { state } = this.#journal;
-    if (!state.certified) {
+    if (!state.committed) {
+      do await this.#bring(onEncoded);
+      while (!state.certified || (await this.#hasLapsed()));
+      await this.#commit();
+    }
+    return { stored: this.#stored(), tail: { encoded: this.#encoded, run: this.#run } };
+  }
+
+  /** Into the network, as far as the journal does not prove it; certified in the end, or lapsed meanwhile. */
+  async #bring(onEncoded: () => void): Promise<void> {
+    if (this.#journal.state.certified) return;
+    if (this.#encoded === undefined) {
       await this.#encode();
       onEncoded();
-      await this.#register();
-      await this.#certify();
     }
-    if (!state.committed) await this.#commit();
-    return { stored: this.#stored(), tail: { encoded: this.#encoded, run: this.#run } };
+    await this.#register();
+    await this.#certify();
+  }
+
+  /** Has the paid time ended while the index does not name the pack yet? Then it is to be registered anew. */
+  async #hasLapsed(): Promise<boolean> {
+    const { parts, signal, onWait } = this.#context;
+    const { blobId, objectId, endEpoch, certified } = this.#journal.state;
+    const { epoch } = await this.#patiently(() => parts.network.committee({ fresh: true, signal }));
+    if (epoch < endEpoch) return false;
+    this.#add({ state: 'lapsed', isHead: certified && this.#draft.checkpoint !== undefined });
+    parts.logger.warn({ blobId, objectId, endEpoch, epoch }, 'the paid time ended: paid again');
+    onWait(
+      `what was paid for blob ${blobId} ended with epoch ${endEpoch - 1}, before its pack was entered: it is registered and paid again`,
+    );
+    return true;
   }
 
   /** Starts the upload again for its tail; nothing to store if the cache has eaten of the file. */
@@ -161,6 +184,7 @@ export class Upload {
       return found;
     });
     this.#add({ state: 'registered', objectId, endEpoch: object.endEpoch });
+    this.#context.onWait('');
   }
 
   #store(): StoreRun {
@@ -180,10 +204,11 @@ export class Upload {
     return this.#run;
   }
 
-  /** A certificate of a quorum; uploads again what is missing until there is one. */
+  /** A certificate of a quorum; uploads again what is missing until there is one, or the paid time is over. */
   async #certificate(): Promise<Certificate> {
     this.#context.onState('storing');
     const certificate = await this.#patiently(async () => {
+      if (await this.#hasLapsed()) throw new TuskError('expired', 'the paid time is over');
       const run = this.#store();
       return await raceSignal(run.certificate, this.#context.signal);
     });
@@ -194,16 +219,23 @@ export class Upload {
   async #certify(): Promise<void> {
     const { network } = this.#context.parts;
     const { checkpoint } = this.#draft;
-    await this.#transact('certify', async () => {
+    const sign = async () => {
       const certificate = await this.#certificate();
       this.#context.onState('certifying');
-      const blobObjectId = this.#journal.state.objectId as SuiId;
-      const request = { blobObjectId, certificate };
+      const { objectId, lapsedHead } = this.#journal.state;
+      const request = { blobObjectId: objectId as SuiId, certificate };
       if (checkpoint === undefined) return network.signCertify(request, this.#context.signal);
-      const { sequence, previous } = checkpoint;
+      const { sequence } = checkpoint;
+      const previous = lapsedHead ?? checkpoint.previous;
       const head = { key: HEAD_ATTRIBUTE, value: String(sequence), previous };
       return network.signCertify({ ...request, head }, this.#context.signal);
-    });
+    };
+    try {
+      await this.#transact('certify', sign);
+    } catch (error) {
+      if (error instanceof TuskError && error.code === 'expired') return;
+      throw error;
+    }
     this.#add({ state: 'certified' });
   }
 

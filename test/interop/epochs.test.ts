@@ -6,12 +6,17 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { TuskError } from '../../src/base/errors.ts';
+import { HEAD_ATTRIBUTE } from '../../src/flush/upload.ts';
 import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts';
 import type { EncodedFile, Network } from '../../src/walrus/network.ts';
 import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf } from '../support/blobs.ts';
 import { FlushVolume } from '../support/flush-volume.ts';
+
+/** What `FlushVolume` pays for. */
+const PAID_EPOCHS = 5;
 
 let directory: string;
 let localnet: LocalnetHandle;
@@ -79,6 +84,13 @@ const blobsOf = async (owner: string): Promise<Ledger['blobs']> => {
   return blobs.filter(blob => blob.owner === owner);
 };
 
+const settingsOf = () => ({
+  name: 'localnet',
+  rpcUrls: [localnet.rpcUrl],
+  ...localnet.packageConfig,
+  nodeScheme: localnet.nodeScheme,
+});
+
 /** Flushes one file while the epoch moves `by` at a point; answers what the ledger then says. */
 const flushOver = async (
   at: Parameters<typeof withAct>[1],
@@ -87,15 +99,7 @@ const flushOver = async (
 ) => {
   const wallet = Wallet.generate();
   await localnet.faucet(wallet.address);
-  const real = new RealNetwork(
-    {
-      name: 'localnet',
-      rpcUrls: [localnet.rpcUrl],
-      ...localnet.packageConfig,
-      nodeScheme: localnet.nodeScheme,
-    },
-    wallet,
-  );
+  const real = new RealNetwork(settingsOf(), wallet);
   const before = (await localnet.status()).epoch;
   const { network, acted } = withAct(real, at, when, () => localnet.advanceEpoch(by));
   const volume = await FlushVolume.open(
@@ -107,12 +111,17 @@ const flushOver = async (
     // The committee of the old epoch is what the client knows.
     await real.committee();
     volume.write('file', 0, bytesOf(before, 700_000));
-    const result = await volume.sync();
+    const said: string[] = [];
+    const result = await volume.flusher.run({
+      signal: AbortSignal.timeout(100_000),
+      onProgress: ({ pending }) => said.push(pending),
+    });
     expect(await acted()).toBe(true);
     expect((await localnet.status()).epoch).toBe(before + by);
     const blobs = await blobsOf(wallet.address);
     const { storage, write } = (await localnet.status()).prices;
-    return { result, blobs, before, unit: BigInt(storage) * 5n + BigInt(write) };
+    const { spent } = volume.flusher;
+    return { result, spent, said, blobs, before, unit: BigInt(storage) * 5n + BigInt(write) };
   } finally {
     await volume.close();
     await real.close();
@@ -136,5 +145,78 @@ describe.each([
     // One registration: a whole number of units for five epochs and one writing.
     expect(result.wal % unit).toBe(0n);
     expect(result.wal / unit).toBeLessThan(8n);
+  });
+});
+
+describe('the paid epochs end', () => {
+  test('before the blob is certified: it is registered and paid once more, and that is said', async () => {
+    const over = await flushOver('submit', 'after', PAID_EPOCHS);
+    const { result, spent, said, blobs, before, unit } = over;
+    expect(result).toMatchObject({ stored: true, packs: 1 });
+    expect(new Set(blobs.map(blob => blob.certifiedEpoch))).toEqual(
+      new Set([null, before + PAID_EPOCHS]),
+    );
+    // Two registrations of the same size, each paid once.
+    expect(spent).toMatchObject({ packs: 2, wal: result.wal });
+    expect(result.wal % (2n * unit)).toBe(0n);
+    expect(said.some(text => text.includes('registered and paid again'))).toBe(true);
+    expect(said.at(-1)).toBe('');
+  });
+
+  test('behind its certification, of which the flush did not hear: the head moves on to its next life', async () => {
+    const wallet = Wallet.generate();
+    await localnet.faucet(wallet.address);
+    const real = new RealNetwork(settingsOf(), wallet);
+    const root = mkdtempSync(join(directory, 'volume-'));
+    const [first, second] = [bytesOf(1, 300_000), bytesOf(2, 300_000)];
+    // The fourth transaction certifies the second checkpoint.
+    let sent = 0;
+    const submit: Network['submit'] = async (...args) => {
+      const answer = await real.submit(...args);
+      if (++sent !== 4) return answer;
+      await localnet.advanceEpoch(PAID_EPOCHS);
+      throw new TuskError('internal', 'nobody heard the answer');
+    };
+    const instead = (own: Partial<Network>): Network =>
+      new Proxy(real, {
+        get: (target, name) => {
+          const value = Reflect.get({ [name]: Reflect.get(target, name), ...own }, name);
+          return typeof value === 'function' ? value.bind(target) : value;
+        },
+      });
+    const signRegister = () => Promise.reject(new TuskError('internal', 'it stops here'));
+    let volume = await FlushVolume.open(root, undefined, instead({ submit }));
+    try {
+      volume.write('first', 0, first);
+      await volume.sync();
+      await volume.flusher.settled();
+      volume.write('second', 0, second);
+      await expect(volume.sync()).rejects.toThrow('nobody heard');
+      await volume.close();
+
+      // Ends once more right behind the line that says so: the pack must not be dropped then.
+      volume = await FlushVolume.open(root, undefined, instead({ signRegister }));
+      await expect(volume.sync()).rejects.toThrow('it stops here');
+      await volume.close();
+
+      volume = await FlushVolume.open(root, undefined, real);
+      await volume.flusher.resume({ signal: AbortSignal.timeout(60_000) });
+      expect(volume.index.totals().stagedBytes).toBe(0);
+      const all = await real.blobsOf(wallet.address);
+      expect(all).toHaveLength(3);
+      const { epoch } = await real.committee({ fresh: true });
+      const alive = all.filter(({ endEpoch }) => endEpoch > epoch);
+      expect(alive).toMatchObject([{ certifiedEpoch: epoch }]);
+      for (const { objectId } of all) {
+        const { [HEAD_ATTRIBUTE]: head } = await real.attributes(objectId);
+        expect(head).toBe(objectId === alive[0]!.objectId ? '2' : undefined);
+      }
+      // The chain of heads goes on from there.
+      volume.write('third', 0, second);
+      expect(await volume.sync()).toMatchObject({ stored: true, head: { sequence: 3 } });
+    } finally {
+      await volume.close();
+      await real.close();
+    }
   });
 });
