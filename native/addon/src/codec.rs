@@ -144,9 +144,12 @@ pub fn encode_file<'env>(
         let shards = count(n_shards)?;
         let input = map::Input::open(&path).map_err(at_path(&path))?;
         let shape = Shape::new(input.bytes().len() as u64, shards).map_err(failed)?;
-        let mut output = map::Output::create(&out_path, shape.slivers_bytes(), &input)
+        let output = map::Output::create(&out_path, shape.slivers_bytes(), &input)
             .map_err(at_path(&out_path))?;
-        let metadata = encode::encode(input.bytes(), shards, output.bytes()).map_err(failed)?;
+        let metadata =
+            encode::encode_to(input.bytes(), shards, &|at, bytes| output.write(at, bytes))
+                .inspect_err(|_| output.remove())
+                .map_err(|error| Error::from_reason(format!("{out_path}: {error}")))?;
         encoded(&metadata, shards)
     })
 }

@@ -126,12 +126,23 @@ impl<E: Engine + Default> Code<E> {
         }
     }
 
-    /// Turns rows of known symbols, multiplied with their factors, and zeros into all rows up to
-    /// `last`, to be divided by theirs.
-    pub(crate) fn restore(&self, work: &mut [Block], blocks: usize, last: usize) {
+    /// How many rows of each chunk there are up to its last known one.
+    pub(crate) fn held(&self, known: &[Indexed<'_>]) -> Vec<usize> {
+        let mut held = vec![0; self.rows_to_restore() / self.chunk];
+        for known in known {
+            let row = self.position(known.index);
+            let held = &mut held[row / self.chunk];
+            *held = (*held).max(row % self.chunk + 1);
+        }
+        held
+    }
+
+    /// Turns rows of known symbols, multiplied with their factors, and zeros elsewhere into all rows
+    /// up to `last`, to be divided by theirs.
+    pub(crate) fn restore(&self, work: &mut [Block], blocks: usize, held: &[usize], last: usize) {
         match self.high {
             true => self.restore_high(work, blocks, last),
-            false => self.restore_low(work, blocks, last),
+            false => self.restore_low(work, blocks, held, last),
         }
     }
 
@@ -145,22 +156,17 @@ impl<E: Engine + Default> Code<E> {
         engine.fft(&mut shards, 0, rows, last + 1, 0);
     }
 
-    /// There are fewer than two source symbols for each recovery symbol: rows lie in the first three
-    /// of four chunks, and only the first is wanted. What the uppermost two layers of the transforms
-    /// of all four would make of that is put down here.
-    fn restore_low(&self, work: &mut [Block], blocks: usize, last: usize) {
+    /// Recovery symbols are more than a chunk, and fewer than twice the source symbols (2f of n): all
+    /// rows lie in the first three of four chunks, and only the first is wanted. What the uppermost
+    /// two layers of transforms over all four would make of that is put down here.
+    fn restore_low(&self, work: &mut [Block], blocks: usize, held: &[usize], last: usize) {
         let (chunk, engine) = (self.chunk, &self.engine);
-        let mut held = [0; 3];
-        for (at, (part, held)) in work
-            .chunks_exact_mut(chunk * blocks)
-            .zip(&mut held)
-            .enumerate()
-        {
-            let last = part.iter().rposition(|block| *block != [0; _]);
-            let Some(last) = last else { continue };
-            *held = last / blocks + 1;
-            let mut rows = ShardsRefMut::new(chunk, blocks, part);
-            engine.ifft(&mut rows, 0, chunk, *held, at * chunk);
+        let parts = work.chunks_exact_mut(chunk * blocks);
+        for (at, (part, held)) in parts.zip(held).enumerate() {
+            if *held > 0 {
+                let mut rows = ShardsRefMut::new(chunk, blocks, part);
+                engine.ifft(&mut rows, 0, chunk, *held, at * chunk);
+            }
         }
         let (wanted, rest) = work.split_at_mut(chunk * blocks);
         let (second, third) = rest.split_at_mut(chunk * blocks);

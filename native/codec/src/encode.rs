@@ -5,138 +5,80 @@
 //! extended to n symbols, which are hashed while they are at hand. A strip's hashes are folded into
 //! one node a row, so the n² hashes never exist together.
 
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
 use rayon::prelude::*;
 
-use crate::error::{Result, ensure};
-use crate::merkle::{self, EMPTY, Node};
+use crate::error::{Error, Result, ensure};
+use crate::merkle::{self, EMPTY};
 use crate::metadata::{Metadata, PairHashes};
-use crate::reed_solomon::Expander;
-use crate::shape::{Axis, Shape, Shards};
+use crate::shape::{Axis, Shape};
+use crate::strip::{self, Strip, across};
 
-/// Bytes of symbols that lie side by side in a strip, if that is no less than a symbol.
-const STRIP_WIDTH: usize = 512;
-/// Most strips, unless that would leave too few for the pool.
-const STRIPS_MOST: usize = 256;
-const STRIPS_LEAST: usize = 8;
+/// Bytes of the primary slivers that are gathered before they are written.
+const TURN_BYTES: usize = 16 << 20;
 
-/// Where the symbols go. Without slivers to write, only the parity columns are kept.
-struct Targets<'a> {
-    /// All primary slivers, or none.
-    primary: Vec<&'a mut [u8]>,
-    /// Secondary slivers that hold plain bytes, or none.
-    systematic: Vec<&'a mut [u8]>,
-    /// The other secondary slivers.
-    parity: Vec<&'a mut [u8]>,
+/// Takes bytes that belong at an offset among all sliver pairs: pair i stands at i × pair_bytes, first
+/// primary sliver i, then secondary sliver n−1−i. Called by many threads at once.
+pub type Sink<'a> = &'a (dyn Fn(usize, &[u8]) -> io::Result<()> + Sync);
+
+/// Encodes `blob` over `shards` shards into `sink`. Needs memory as `metadata` does, and 16 MiB.
+pub fn encode_to(blob: &[u8], shards: usize, sink: Sink<'_>) -> Result<Metadata> {
+    Encoding::new(blob, shards, Some(sink))?.run()
 }
 
-/// Encodes `blob` over `shards` shards into `out`, of exactly `Shape::slivers_bytes`: pair i stands
-/// at i × pair_bytes, first primary sliver i, then secondary sliver n−1−i.
+/// Encodes `blob` over `shards` shards into `out`, of exactly `Shape::slivers_bytes`, laid out as a
+/// `Sink` is told.
 pub fn encode(blob: &[u8], shards: usize, out: &mut [u8]) -> Result<Metadata> {
-    let shape = Shape::new(blob.len() as u64, shards)?;
-    ensure(out.len() == shape.slivers_bytes(), || {
-        format!(
-            "{} bytes of room for {} of slivers",
-            out.len(),
-            shape.slivers_bytes()
-        )
+    let room = Shape::new(blob.len() as u64, shards)?.slivers_bytes();
+    ensure(out.len() == room, || {
+        format!("{} bytes of room for {room} of slivers", out.len())
     })?;
-    let (primary, mut secondary): (Vec<_>, Vec<_>) = out
-        .chunks_exact_mut(shape.pair_bytes())
-        .map(|pair| pair.split_at_mut(shape.sliver_bytes(Axis::Primary)))
-        .unzip();
-    secondary.reverse();
-    let parity = secondary.split_off(shape.shards.secondary);
-    let targets = Targets {
-        primary,
-        systematic: secondary,
-        parity,
-    };
-    Ok(Encoding { blob, shape }.run(targets))
+    let out = Mutex::new(out);
+    encode_to(blob, shards, &|at, bytes| {
+        let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
+        out[at..at + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    })
 }
 
 /// Metadata of `blob` over `shards` shards. Needs memory for the parity columns, about half as
 /// much as the blob has.
 pub fn metadata(blob: &[u8], shards: usize) -> Result<Metadata> {
-    let shape = Shape::new(blob.len() as u64, shards)?;
-    let column = shape.sliver_bytes(Axis::Secondary);
-    let mut parity = vec![0; column * (shards - shape.shards.secondary)];
-    let targets = Targets {
-        primary: Vec::new(),
-        systematic: Vec::new(),
-        parity: parity.chunks_exact_mut(column).collect(),
-    };
-    Ok(Encoding { blob, shape }.run(targets))
-}
-
-/// Symbols of some rows or columns side by side: a run of them for each of n positions along them.
-struct Strip {
-    expander: Expander,
-    symbols: Vec<u8>,
-    run: usize,
-}
-
-impl Strip {
-    /// For `each` rows or columns of which `source` positions are given.
-    fn new(shape: &Shape, source: usize, each: usize) -> Self {
-        let Shape { shards, symbol, .. } = *shape;
-        Self {
-            expander: Expander::new(source, shards.count, symbol, each),
-            symbols: vec![0; shards.count * each * symbol],
-            run: each * symbol,
-        }
-    }
-
-    fn runs(&self) -> impl Iterator<Item = &[u8]> {
-        self.symbols.chunks_exact(self.run)
-    }
-
-    fn runs_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        self.symbols.chunks_exact_mut(self.run)
-    }
-
-    fn extend(&mut self) {
-        self.expander.extend(&mut self.symbols);
-    }
-}
-
-/// Cuts slivers into `bytes` each, and puts what is at one place of each together: `count` places,
-/// some of them empty if the slivers are shorter.
-fn across<'a>(
-    slivers: impl IntoIterator<Item = &'a mut [u8]>,
-    bytes: usize,
-    count: usize,
-) -> Vec<Vec<&'a mut [u8]>> {
-    let mut places = Vec::new();
-    places.resize_with(count, Vec::new);
-    for sliver in slivers {
-        for (place, part) in places.iter_mut().zip(sliver.chunks_mut(bytes)) {
-            place.push(part);
-        }
-    }
-    places
-}
-
-/// How many of `count` rows or columns make a strip: a power of two.
-fn strip(shards: Shards, symbol: usize) -> usize {
-    let most = (shards.count / STRIPS_LEAST).max(1);
-    let each = (STRIP_WIDTH / symbol).max(shards.count / STRIPS_MOST);
-    1 << each.clamp(1, most).ilog2()
+    Encoding::new(blob, shards, None)?.run()
 }
 
 struct Encoding<'a> {
     blob: &'a [u8],
     shape: Shape,
+    sink: Option<Sink<'a>>,
 }
 
-impl Encoding<'_> {
-    fn run(&self, mut targets: Targets<'_>) -> Metadata {
-        let primary = targets.primary.par_iter_mut();
-        primary
-            .take(self.shape.shards.primary)
-            .enumerate()
-            .for_each(|(row, sliver)| self.copy(row, 0, sliver));
-        self.extend_rows(&mut targets.parity);
-        self.extend_columns(targets)
+impl<'a> Encoding<'a> {
+    fn new(blob: &'a [u8], shards: usize, sink: Option<Sink<'a>>) -> Result<Self> {
+        let shape = Shape::new(blob.len() as u64, shards)?;
+        Ok(Self { blob, shape, sink })
+    }
+
+    fn run(&self) -> Result<Metadata> {
+        let Shape { shards, .. } = self.shape;
+        let column = self.shape.sliver_bytes(Axis::Secondary);
+        let mut parity = vec![0; column * (shards.count - shards.secondary)];
+        let mut parity: Vec<_> = parity.chunks_exact_mut(column).collect();
+        self.extend_rows(&mut parity)?;
+        self.extend_columns(&parity)
+    }
+
+    /// Writes bytes from `offset` on of a sliver, if they are to be written.
+    fn write(&self, axis: Axis, index: usize, offset: usize, bytes: &[u8]) -> Result<()> {
+        let Some(sink) = self.sink else { return Ok(()) };
+        let pair = self.shape.shards.pair(axis, index) * self.shape.pair_bytes();
+        let sliver = match axis {
+            Axis::Primary => pair,
+            Axis::Secondary => pair + self.shape.sliver_bytes(Axis::Primary),
+        };
+        sink(sliver + offset, bytes).map_err(|error| Error(error.to_string()))
     }
 
     /// Copies symbols of a row of the source matrix; zeros behind the blob's end.
@@ -148,16 +90,16 @@ impl Encoding<'_> {
         padding.fill(0);
     }
 
-    /// First pass: the parity symbols of every row, into the parity columns.
-    fn extend_rows(&self, parity: &mut [&mut [u8]]) {
+    /// First pass: the parity symbols of every row, into the parity columns; rows are written.
+    fn extend_rows(&self, parity: &mut [&mut [u8]]) -> Result<()> {
         let Shape { shards, symbol, .. } = self.shape;
-        let each = strip(shards, symbol);
+        let each = strip::width(shards, symbol);
         let strips = shards.primary.div_ceil(each);
         let columns = parity.iter_mut().map(|column| &mut **column);
         across(columns, each * symbol, strips)
             .into_par_iter()
             .enumerate()
-            .for_each_init(
+            .try_for_each_init(
                 || Strip::new(&self.shape, shards.secondary, each),
                 |strip, (at, places)| {
                     for (column, run) in strip.runs_mut().take(shards.secondary).enumerate() {
@@ -170,53 +112,113 @@ impl Encoding<'_> {
                     {
                         place.copy_from_slice(&run[..place.len()]);
                     }
+                    (at * each..shards.primary.min((at + 1) * each))
+                        .try_for_each(|row| self.write_row(row))
                 },
-            );
+            )
+    }
+
+    /// Writes the primary sliver that is a row of the source matrix.
+    fn write_row(&self, row: usize) -> Result<()> {
+        let bytes = self.shape.sliver_bytes(Axis::Primary);
+        match self.blob.get(row * bytes..(row + 1) * bytes) {
+            Some(held) => self.write(Axis::Primary, row, 0, held),
+            None => {
+                let mut padded = vec![0; bytes];
+                self.copy(row, 0, &mut padded);
+                self.write(Axis::Primary, row, 0, &padded)
+            }
+        }
     }
 
     /// Second pass: all symbols of every column, their hashes, and the slivers that they belong to.
-    fn extend_columns(&self, targets: Targets<'_>) -> Metadata {
+    fn extend_columns(&self, parity: &[&mut [u8]]) -> Result<Metadata> {
         let Shape { shards, symbol, .. } = self.shape;
         let n = shards.count;
-        let each = strip(shards, symbol);
+        let each = strip::width(shards, symbol);
         let strips = n.div_ceil(each);
-        let parity: Vec<&[u8]> = targets.parity.iter().map(|column| &**column).collect();
-        let primary = targets.primary.into_iter().skip(shards.primary);
-        let primary = across(primary, each * symbol, strips);
-        let mut systematic: Vec<_> = targets.systematic.into_iter().map(Some).collect();
-        systematic.resize_with(n, || None);
         let mut secondary = vec![EMPTY; n];
         let mut rows = vec![EMPTY; n * strips];
-        (rows.par_chunks_exact_mut(n), secondary.par_chunks_mut(each))
-            .into_par_iter()
-            .zip((primary, systematic.par_chunks_mut(each)))
-            .enumerate()
-            .for_each_init(
-                || Strip::new(&self.shape, shards.primary, each),
-                |strip, (at, ((rows, secondary), (primary, systematic)))| {
-                    self.fill(strip, at * each, &parity);
-                    strip.extend();
-                    write(strip, symbol, shards, primary, systematic);
-                    let nodes = merkle::leaves(&strip.symbols, symbol);
-                    let held = secondary.len();
-                    rows.copy_from_slice(&fold(&nodes, each, held, strips));
-                    secondary.copy_from_slice(&merkle::roots(nodes, each)[..held]);
-                },
-            );
-        let primary = row_roots(&rows, n);
+        // The primary slivers behind the systematic ones, as far as some strips make them.
+        let run = each * symbol;
+        let beyond = n - shards.primary;
+        let (beyond, turn) = match self.sink {
+            Some(_) => (beyond, (TURN_BYTES / (beyond * run)).clamp(1, strips)),
+            None => (0, strips),
+        };
+        let mut wide = vec![0; beyond * turn * run];
+        for first in (0..strips).step_by(turn) {
+            let places = across(wide.chunks_exact_mut(turn * run), run, turn);
+            (rows.par_chunks_exact_mut(n), secondary.par_chunks_mut(each))
+                .into_par_iter()
+                .enumerate()
+                .skip(first)
+                .zip(places)
+                .try_for_each_init(
+                    || Strip::new(&self.shape, shards.primary, each),
+                    |strip, ((at, (rows, secondary)), places)| {
+                        self.fill(strip, at * each, parity);
+                        strip.extend();
+                        for (place, run) in
+                            places.into_iter().zip(strip.runs().skip(shards.primary))
+                        {
+                            place.copy_from_slice(run);
+                        }
+                        let nodes = merkle::leaves(&strip.symbols, symbol);
+                        let held = secondary.len();
+                        rows.copy_from_slice(&strip::fold(&nodes, each, held, strips));
+                        secondary.copy_from_slice(&merkle::roots(nodes, each)[..held]);
+                        (at * each..at * each + held)
+                            .try_for_each(|column| self.write_column(strip, column, parity))
+                    },
+                )?;
+            self.write_beyond(first * each, &wide, turn * run)?;
+        }
+        let primary = strip::row_roots(&rows, n);
         let pairs = primary
             .into_iter()
             .zip(secondary.into_iter().rev())
             .map(|(primary, secondary)| PairHashes { primary, secondary })
             .collect();
-        Metadata {
+        Ok(Metadata {
             size: self.shape.size,
             pairs,
+        })
+    }
+
+    /// Writes the secondary sliver that is a column, one of those in the strip.
+    fn write_column(&self, strip: &Strip, column: usize, parity: &[&mut [u8]]) -> Result<()> {
+        let Shape { shards, symbol, .. } = self.shape;
+        if self.sink.is_none() {
+            return Ok(());
         }
+        if let Some(at) = column.checked_sub(shards.secondary) {
+            return self.write(Axis::Secondary, column, 0, parity[at]);
+        }
+        let at = column % (strip.run / symbol) * symbol;
+        let mut sliver = Vec::with_capacity(self.shape.sliver_bytes(Axis::Secondary));
+        for run in strip.runs().take(shards.primary) {
+            sliver.extend_from_slice(&run[at..at + symbol]);
+        }
+        self.write(Axis::Secondary, column, 0, &sliver)
+    }
+
+    /// Writes what columns from `first` on hold of the primary slivers behind the systematic ones.
+    fn write_beyond(&self, first: usize, wide: &[u8], run: usize) -> Result<()> {
+        let Shape { shards, symbol, .. } = self.shape;
+        let bytes = run.min(shards.secondary.saturating_sub(first) * symbol);
+        if bytes == 0 {
+            return Ok(());
+        }
+        let rows = wide.par_chunks_exact(run).enumerate();
+        rows.try_for_each(|(at, row)| {
+            let index = shards.primary + at;
+            self.write(Axis::Primary, index, first * symbol, &row[..bytes])
+        })
     }
 
     /// Puts the given symbols of the columns from `first` on into a strip.
-    fn fill(&self, strip: &mut Strip, first: usize, parity: &[&[u8]]) {
+    fn fill(&self, strip: &mut Strip, first: usize, parity: &[&mut [u8]]) {
         let Shape { shards, symbol, .. } = self.shape;
         let each = strip.run / symbol;
         let plain = each.min(shards.secondary.saturating_sub(first));
@@ -229,54 +231,4 @@ impl Encoding<'_> {
             }
         }
     }
-}
-
-/// Writes what a strip of columns holds of the primary slivers behind the systematic ones, and of the
-/// systematic secondary slivers.
-fn write(
-    strip: &Strip,
-    symbol: usize,
-    shards: Shards,
-    primary: Vec<&mut [u8]>,
-    systematic: &mut [Option<&mut [u8]>],
-) {
-    for (place, run) in primary.into_iter().zip(strip.runs().skip(shards.primary)) {
-        place.copy_from_slice(&run[..place.len()]);
-    }
-    for (at, sliver) in systematic.iter_mut().enumerate() {
-        let Some(sliver) = sliver else { continue };
-        for (place, run) in sliver.chunks_exact_mut(symbol).zip(strip.runs()) {
-            place.copy_from_slice(&run[at * symbol..][..symbol]);
-        }
-    }
-}
-
-/// Folds the hashes of `held` of the `each` columns of a strip into one node a row. Columns that
-/// are not there take part as empty siblings, unless the strip is the only one.
-fn fold(nodes: &[Node], each: usize, held: usize, strips: usize) -> Vec<Node> {
-    let n = nodes.len() / each;
-    let mut rows = Vec::with_capacity(n * held);
-    for column in 0..held {
-        rows.extend(nodes.iter().skip(column).step_by(each));
-    }
-    for _ in 0..each.ilog2() {
-        if strips == 1 && rows.len() == n {
-            break;
-        }
-        rows = merkle::parents(&rows, n);
-    }
-    rows
-}
-
-/// Roots of the rows, of which `rows` has a node each from strip after strip.
-fn row_roots(rows: &[Node], n: usize) -> Vec<Node> {
-    const TOGETHER: usize = 64;
-    let firsts: Vec<_> = (0..n).step_by(TOGETHER).collect();
-    let roots = firsts.into_par_iter().flat_map_iter(|first| {
-        let last = (first + TOGETHER).min(n);
-        let strips = rows.chunks_exact(n);
-        let some = strips.flat_map(|strip| &strip[first..last]).copied();
-        merkle::roots(some.collect(), last - first)
-    });
-    roots.collect()
 }

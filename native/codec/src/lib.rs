@@ -19,6 +19,7 @@ mod reed_solomon;
 pub mod seal;
 pub mod shape;
 pub mod sliver;
+mod strip;
 
 pub use error::{Error, Result};
 pub use reed_solomon::Indexed;

@@ -74,6 +74,7 @@ pub(crate) struct Restorer<'a, E = DefaultEngine> {
     code: Code<E>,
     known: &'a [Indexed<'a>],
     factors: Box<[GfElement; GF_ORDER]>,
+    held: Vec<usize>,
     symbol: usize,
     /// Symbols restored at once.
     pub(crate) each: usize,
@@ -93,6 +94,7 @@ impl<'a, E: Engine + Default> Restorer<'a, E> {
         let each = (most * size_of::<Block>() / symbol).max(1);
         Self {
             factors: code.factors(known),
+            held: code.held(known),
             code,
             known,
             symbol,
@@ -133,7 +135,7 @@ impl<'a, E: Engine + Default> Restorer<'a, E> {
                 batch.spread(&known.data[from..from + run], row);
                 self.code.engine.mul(row, self.factors[position]);
             }
-            self.code.restore(work, batch.blocks, last);
+            self.code.restore(work, batch.blocks, &self.held, last);
             for (index, place) in &mut *places {
                 let position = self.code.position(*index);
                 let row = &mut work[position * batch.blocks..][..batch.blocks];

@@ -1,4 +1,4 @@
-//! Files as memory, for the length of one task of the pool.
+//! The files of one task of the pool: what it reads as memory, what it writes.
 //!
 //! Whoever starts the task keeps the files as they are until it ends: a file that is cut short
 //! while it is mapped would end the process. Packs and their encodings are written by this process
@@ -6,22 +6,22 @@
 
 use std::ffi::c_void;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::ptr;
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// A mapped file; unmapped when dropped.
+/// A mapped file, read-only; unmapped when dropped.
 struct Map {
     at: *mut c_void,
     bytes: usize,
 }
 
 impl Map {
-    fn new(file: &File, bytes: usize, protection: ProtFlags) -> io::Result<Self> {
+    fn new(file: &File, bytes: usize) -> io::Result<Self> {
         // An empty file cannot be mapped, and needs not be.
         let at = match bytes {
             0 => ptr::dangling_mut::<u8>().cast(),
@@ -30,7 +30,7 @@ impl Map {
                 mmap(
                     ptr::null_mut(),
                     bytes,
-                    protection,
+                    ProtFlags::READ,
                     MapFlags::SHARED,
                     file,
                     0,
@@ -62,7 +62,7 @@ impl Input {
     pub fn open(path: &str) -> io::Result<Self> {
         let file = File::open(path)?;
         let bytes = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-        let map = Map::new(&file, bytes, ProtFlags::READ)?;
+        let map = Map::new(&file, bytes)?;
         Ok(Self { map, file })
     }
 
@@ -74,16 +74,19 @@ impl Input {
     }
 }
 
-/// A file of fixed length that is written through memory.
-pub struct Output(Map);
+/// A file of fixed length that many threads write parts of. Not through memory: the kernel takes a
+/// written run of pages in a third of the time that it takes to hand them out one by one.
+pub struct Output {
+    file: File,
+    path: String,
+}
 
 impl Output {
-    /// Creates or truncates the file at `path`, which must not be `input`, and reserves its blocks,
-    /// so that a full disk is an error here (and leaves no file) and not a fault at a later write.
+    /// Creates or truncates the file at `path`, which must not be `input`, and reserves its blocks
+    /// where the file system can, so that a full disk is an error here (and leaves no file).
     pub fn create(path: &str, bytes: usize, input: &Input) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        let mut file = options
-            .read(true)
+        let file = options
             .write(true)
             .create(true)
             .truncate(false)
@@ -92,42 +95,30 @@ impl Output {
         if (at.dev(), at.ino()) == (other.dev(), other.ino()) {
             return Err(io::Error::other("a file cannot be encoded into itself"));
         }
-        let mapped = reserve(&mut file, bytes)
-            .and_then(|()| Map::new(&file, bytes, ProtFlags::READ | ProtFlags::WRITE));
-        if mapped.is_err() {
-            let _ = fs::remove_file(path);
+        let path = path.into();
+        let output = Self { file, path };
+        output.reserve(bytes).inspect_err(|_| output.remove())?;
+        Ok(output)
+    }
+
+    /// Writes `bytes` at an offset.
+    pub fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset as u64)
+    }
+
+    /// Removes the file: what could not be written whole is of no use.
+    pub fn remove(&self) {
+        let _ = fs::remove_file(&self.path);
+    }
+
+    fn reserve(&self, bytes: usize) -> io::Result<()> {
+        self.file.set_len(0)?;
+        if bytes == 0 {
+            return Ok(());
         }
-        Ok(Self(mapped?))
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, bytes as u64) {
+            Err(Errno::OPNOTSUPP) => Ok(()),
+            reserved => Ok(reserved?),
+        }
     }
-
-    /// The file's bytes.
-    pub fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: the mapping is writable, `bytes` long and lives as long as `self`, which is
-        // borrowed exclusively; nobody else uses the file meanwhile.
-        unsafe { std::slice::from_raw_parts_mut(self.0.at.cast(), self.0.bytes) }
-    }
-}
-
-/// Makes the file one of `bytes` zeros that have blocks on disk.
-fn reserve(file: &mut File, bytes: usize) -> io::Result<()> {
-    file.set_len(0)?;
-    if bytes == 0 {
-        return Ok(());
-    }
-    match rustix::fs::fallocate(&*file, FallocateFlags::empty(), 0, bytes as u64) {
-        Err(Errno::OPNOTSUPP) => write_zeros(file, bytes),
-        reserved => Ok(reserved?),
-    }
-}
-
-/// For file systems that cannot reserve.
-fn write_zeros(file: &mut File, bytes: usize) -> io::Result<()> {
-    let zeros = vec![0; 1 << 20];
-    let mut left = bytes;
-    while left > 0 {
-        let part = left.min(zeros.len());
-        file.write_all(&zeros[..part])?;
-        left -= part;
-    }
-    Ok(())
 }
