@@ -213,10 +213,10 @@ export interface SealFace {
 export interface LogFace {
   /**
    * Creates (and fills with zeros, so that later syncs need no file system journal) or opens a
-   * segment file of exactly `bytes`; runs on the pool. ENOSPC rejects and leaves no file behind.
-   * `durable`: file and name are fsynced; else only the page cache is warm, which is quicker in a burst.
+   * segment file of exactly `bytes`, file and name fsynced; runs on the pool. ENOSPC rejects and leaves
+   * no file behind.
    */
-  segmentPrepare(path: string, bytes: number, durable: boolean): Promise<void>;
+  segmentPrepare(path: string, bytes: number): Promise<void>;
   /** Creates a segment with every block allocated but not written: what a sudden need for space gets, in microseconds. ENOSPC throws and leaves no file behind. */
   segmentAllocate(path: string, bytes: number): void;
   /** Maps a segment shared and writable. The mapping lives until `segmentUnmap`; `before`: an earlier one whose checksums were kept. */

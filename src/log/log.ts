@@ -90,7 +90,7 @@ export class Log {
   reserve(mutationBytes: number, dataBytes: number, useReserve: boolean): Room | undefined {
     if (!useReserve && !this.segments.reserveIsWhole) return undefined;
     const fits = this.#shapeAt(this.#position.offset, mutationBytes, dataBytes);
-    if (this.#head === undefined || fits === undefined) {
+    if (this.#head === undefined || fits === undefined || this.#leavesCold()) {
       const shape = this.#shapeAt(SEGMENT_HEADER_BYTES, mutationBytes, dataBytes);
       if (shape === undefined || !this.roll(useReserve)) return undefined;
       return this.#room(shape);
@@ -132,6 +132,11 @@ export class Log {
     this.#dirty.add(segment);
     setImmediate(() => this.segments.trimMapped(new Set([...this.#dirty, this.#head!])));
     return true;
+  }
+
+  /** A burst leaves a head that was never written before, and syncs of it are slow: a warm one takes its place. */
+  #leavesCold(): boolean {
+    return this.#head?.warm === false && this.segments.hasWarm;
   }
 
   /** True if nothing was written to the head but its header. */

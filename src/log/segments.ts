@@ -26,17 +26,18 @@ import { addrOf, offsetOf, slotOf } from './record.ts';
 
 /** Segments other than the one being written stay mapped up to this many. */
 const MAPPED_MAX = 256;
-/** Spares filled with zeros ahead of need: at least, and at most when writing is fast. */
-const AHEAD_MIN = 2;
-const AHEAD_MAX = 8;
+/** Spares filled with zeros ahead of need. */
+const AHEAD = 2;
 /** After a full disk the next attempt to grow waits this long. */
 const RETRY_MS = 200;
-/** Segments that follow each other within this time make a burst. */
+/** Nothing is filled for this long after a segment was taken: in a burst it would cost what it saves. */
 const BURST_MS = 2000;
 
 /** A segment in use. */
 export interface Segment {
   readonly slot: number;
+  /** Its blocks were written before: a sync of it needs no file system journal. */
+  readonly warm: boolean;
   /** Bytes of it that extents point at; bytes shared by several files count for each. */
   liveBytes: number;
   /** When its oldest live byte may have been staged (ms since 1970). */
@@ -52,8 +53,8 @@ export interface Segment {
   damaged: boolean;
 }
 
-const newSegment = (slot: number, lastSeq: Seq): Segment => ({
-  ...{ slot, lastSeq, liveBytes: 0, oldestMs: 0, damaged: false },
+const newSegment = (slot: number, warm: boolean, lastSeq: Seq): Segment => ({
+  ...{ slot, warm, lastSeq, liveBytes: 0, oldestMs: 0, damaged: false },
   ...{ map: undefined, mappedBefore: undefined, verifying: undefined },
 });
 
@@ -75,8 +76,8 @@ export class Segments {
   readonly #mapped = new Set<Segment>();
   #spares: Spare[] = [];
   #nextSpare = 1;
-  #ahead = AHEAD_MIN;
   #filling: Promise<void> | undefined;
+  #fillLater: NodeJS.Timeout | undefined;
   #closed = false;
   #nextSlot: number;
   #namesChanged = true;
@@ -109,7 +110,7 @@ export class Segments {
     }
     for (const slot of slots) {
       if (slot > lastSlot) this.#discard(segmentPath(directory, slot), true);
-      else this.#used.set(slot, newSegment(slot, lastSeq));
+      else this.#used.set(slot, newSegment(slot, true, lastSeq));
     }
     this.#topUpReserve();
     this.fill();
@@ -137,6 +138,11 @@ export class Segments {
     return this.#spares.length >= this.#reserveCount;
   }
 
+  /** True if the next segment taken is a warm one. */
+  get hasWarm(): boolean {
+    return this.#spares.some(spare => spare.warm);
+  }
+
   get(slot: number): Segment {
     const segment = this.#used.get(slot);
     if (segment === undefined) throw new RangeError(`log segment ${slot} is gone`);
@@ -152,16 +158,13 @@ export class Segments {
       0,
     );
     const spare = this.#spares.splice(at, 1)[0]!;
-    if (!spare.warm) {
-      this.coldTakes++;
-      this.#ahead = Math.min(this.#ahead + 1, AHEAD_MAX);
-    }
+    if (!spare.warm) this.coldTakes++;
     this.#isStarved = false;
     const slot = this.#nextSlot++;
     this.#takenAtMs = systemClock.monotonicMs();
     renameSync(spare.path, segmentPath(this.directory, slot));
     this.#namesChanged = true;
-    const segment = newSegment(slot, 0);
+    const segment = newSegment(slot, spare.warm, 0);
     this.#used.set(slot, segment);
     this.map(segment);
     this.fill();
@@ -233,7 +236,7 @@ export class Segments {
     this.#used.delete(segment.slot);
     this.#retryAtMs = 0;
     const path = segmentPath(this.directory, segment.slot);
-    if (wipe || this.#spares.length >= this.#reserveCount + this.#ahead) rmSync(path);
+    if (wipe || this.#spares.length >= this.#reserveCount + AHEAD) rmSync(path);
     else this.#discard(path, true);
   }
 
@@ -258,15 +261,21 @@ export class Segments {
     }
   }
 
-  /** Fills spares with zeros ahead of need, on the pool; a full disk ends it until the next call. */
+  /** Fills spares with zeros ahead of need, on the pool, between bursts; a full disk ends it until the next call. */
   fill(): void {
-    if (this.#closed || this.#filling !== undefined || !this.#mayGrow()) return;
-    const warm = this.#spares.filter(spare => spare.warm).length;
-    if (warm >= this.#ahead) return;
-    // In a burst the zeros need not reach the disk before the records that replace them.
-    const durable = systemClock.monotonicMs() - this.#takenAtMs > BURST_MS;
+    if (this.#closed || this.#filling !== undefined) return;
+    if (this.#spares.filter(({ warm }) => warm).length >= AHEAD) return;
+    const wait = this.#takenAtMs + BURST_MS - systemClock.monotonicMs();
+    if (wait > 0) {
+      this.#fillLater ??= setTimeout(() => {
+        this.#fillLater = undefined;
+        this.fill();
+      }, wait).unref();
+      return;
+    }
+    if (!this.#mayGrow()) return;
     const path = this.#sparePath();
-    this.#filling = native.segmentPrepare(path, this.segmentBytes, durable).then(
+    this.#filling = native.segmentPrepare(path, this.segmentBytes).then(
       () => this.#filled(path),
       error => {
         this.#filling = undefined;
@@ -278,6 +287,7 @@ export class Segments {
   /** Ends the filling ahead and lets go of every mapping. */
   async close(): Promise<void> {
     this.#closed = true;
+    clearTimeout(this.#fillLater);
     await this.#filling;
     for (const spare of this.#spares) rmSync(spare.path, { force: true });
     this.#spares = [];
@@ -288,7 +298,7 @@ export class Segments {
     this.#filling = undefined;
     this.#spares.push({ path, warm: true, stale: false });
     // An unfilled spare beyond the reserve has done its duty.
-    if (this.#spares.length > this.#reserveCount + this.#ahead) {
+    if (this.#spares.length > this.#reserveCount + AHEAD) {
       const cold = this.#spares.findIndex(spare => !spare.warm);
       if (cold >= 0) rmSync(this.#spares.splice(cold, 1)[0]!.path);
     }

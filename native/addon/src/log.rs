@@ -120,24 +120,19 @@ pub fn segment_allocate(path: String, bytes: f64) -> Result<()> {
     allocate(&path, bytes as u64).map(|_| ())
 }
 
-/// Writes zeros over a segment file (created if absent); with `durable`, file and name survive power loss then.
+/// Writes zeros over a segment file (created if absent); file and name survive power loss then.
 #[napi]
-pub fn segment_prepare<'env>(
-    env: &'env Env,
-    path: String,
-    bytes: f64,
-    durable: bool,
-) -> Result<Object<'env>> {
+pub fn segment_prepare<'env>(env: &'env Env, path: String, bytes: f64) -> Result<Object<'env>> {
     crate::pool::promise(env, move || {
         let bytes = bytes as u64;
         let file = allocate(&path, bytes)?;
         write_zeros(&file, bytes)
-            .and_then(|()| if durable { file.sync_all() } else { Ok(()) })
+            .and_then(|()| file.sync_all())
             .map_err(|error| {
                 let _ = std::fs::remove_file(&path);
                 failed("filling", &path, errno_of(&error))
             })?;
-        if durable { sync_parent(&path) } else { Ok(()) }
+        sync_parent(&path)
     })
 }
 
