@@ -57,6 +57,28 @@ test('a server that dies again and again takes the mount with it, and nothing th
   await served.stop();
 });
 
+test('on a kernel before 6.9 the mount ends with its server: open files are refused, what was received is not lost', async () => {
+  await served.startKept({ TUSK_OLD_KERNEL: '1' });
+  const exit = ended();
+  const holder = served.sh(`exec 3<> drive/f; echo kept >&3; sync drive/f; touch open
+    until test -e go; do sleep 0.05; done; sync /proc/self/fd/3 2>&1 || ls drive`);
+  await until('a file is open there', () => existsSync(join(served.work, 'open')));
+  await served.killServer();
+  expect(await exit).toBe(1);
+  expect(isMounted()).toBe(false);
+  await served.sh('touch go');
+  // The descriptor is dead, the directory is the empty one below.
+  expect(await holder).toMatch(
+    /: (Transport endpoint is not connected|Software caused connection abort)\n$/,
+  );
+  expect(readFileSync(join(served.state, 'daemon.log'), 'utf8')).toMatch(
+    /this kernel cannot go on with another \(Linux 6\.9 can\).*is unmounted/,
+  );
+  await served.startKept();
+  expect(await served.sh('cat drive/f')).toBe('kept\n');
+  await served.stop();
+});
+
 test('without its keeper the server goes on, and the mount ends with it', async () => {
   await served.startKept();
   const { pid } = await served.where();

@@ -12,6 +12,7 @@ import { letGoOfOthers } from '../support/namespace.ts';
 const NOBODY = 65_534;
 const work = mkdtempSync(join(tmpdir(), 'tuskfs-user-'));
 const server = new URL('../support/serve-vfs.ts', import.meta.url).pathname;
+const keeper = new URL('../support/keep-vfs.ts', import.meta.url).pathname;
 
 beforeAll(() => {
   chmodSync(work, 0o755);
@@ -31,7 +32,7 @@ const withMount = (script: string): Promise<string> =>
       user() { "\${as[@]}" "$@"; }
       mounted() { grep -q " $PWD/drive " /proc/self/mounts; }
       serve() {
-        \${as[@]} "${process.execPath}" "${server}" "$PWD/state" "$PWD/drive" > /dev/null & pid=$!
+        \${as[@]} "${process.execPath}" "\${1:-${server}}" "$PWD/state" "$PWD/drive" > /dev/null & pid=$!
         for i in {1..100}; do mounted && user ls drive > /dev/null 2>&1 && return; sleep 0.1; done; false
       }
       trap 'set +e; mounted && umount -l drive; kill -9 $pid 2> /dev/null; rm device' EXIT
@@ -71,4 +72,15 @@ test('what a killed server left behind is detached by the next one', async () =>
     user ls drive 2>&1 || echo dead
     serve; user cat drive/file; user fusermount3 -u drive; wait $pid`);
   expect(out).toMatch(/dead\nkept\n$/);
+});
+
+test("S-37, S-43: a plain user's mount outlives its daemon", async () => {
+  const out = await withMount(`
+    user fusermount3 -u drive; wait $pid
+    serve "${keeper}"
+    user bash -c 'echo kept > drive/kept'
+    kill -9 $(cat /proc/$pid/task/$pid/children)
+    user cat drive/kept
+    user fusermount3 -u drive; wait $pid; echo ended $?`);
+  expect(out).toBe('kept\nended 0\n');
 });

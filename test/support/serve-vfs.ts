@@ -105,7 +105,9 @@ const kept = async ({ config, handover }: DaemonStart<KeptConfig>): Promise<void
     orphans: () => index.orphans(),
   });
   process.on('SIGTERM', () => void mount.unmount());
-  await tell({ type: 'mounted', agreement: await session.agreed });
+  const agreement = await session.agreed;
+  const isOld = process.env.TUSK_OLD_KERNEL !== undefined;
+  await tell({ type: 'mounted', agreement: isOld ? { ...agreement, flags2: 0 } : agreement });
   keepCompiled();
   await ended;
   await index.close();
