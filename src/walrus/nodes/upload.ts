@@ -150,6 +150,7 @@ class Upload {
       );
     } finally {
       round.end();
+      work.buffers.length = 0;
     }
     if (round.next !== undefined) return round.next;
     for (const liar of confirmations.verify()) this.#lied(liar);
