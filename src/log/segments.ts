@@ -138,9 +138,9 @@ export class Segments {
     return this.#spares.length >= this.#reserveCount;
   }
 
-  /** True if the next segment taken is a warm one. */
+  /** True if the next segment taken is a warm one, the reserve apart. */
   get hasWarm(): boolean {
-    return this.#spares.some(spare => spare.warm);
+    return this.#spares.length > this.#reserveCount && this.#spares.some(({ warm }) => warm);
   }
 
   get(slot: number): Segment {
