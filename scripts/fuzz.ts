@@ -32,7 +32,7 @@ const seconds = Math.ceil(Number(values.seconds ?? share));
 if (!(seconds > 0)) throw new Error(`--seconds ${values.seconds} is no time`);
 
 const fuzz = fileURLToPath(new URL('../native/fuzz/', import.meta.url));
-const built = `${process.env.CARGO_TARGET_DIR ?? `${fuzz}target`}`;
+const built = process.env.CARGO_TARGET_DIR ?? `${fuzz}target`;
 // With a target named, build scripts are not instrumented.
 const host = spawnSync('rustc', ['--print', 'host-tuple'], { encoding: 'utf8' }).stdout.trim();
 const build = spawnSync(

@@ -83,8 +83,8 @@ export class Content {
 
   /**
    * Plain bytes [at, at + length) of a frame: at once when it is open in memory, or `kept` (asked
-   * only if it is not) has them. An abort ends the
-   * wait, not the opening, which others may share (`waiter`'s signal is only made when one waits). Rejects with `unverified`, or as the source does.
+   * only if it is not) has them. An abort ends the wait, not the opening, which others may share
+   * (`waiter`'s signal is only made when one waits). Rejects with `unverified`, or as the source does.
    */
   read(
     frame: FramePlace,

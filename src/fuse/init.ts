@@ -4,7 +4,7 @@
  * lost), nor locks (the kernel's own do). The umask is the file system's to apply, since a directory's
  * default access control list stands in its place.
  */
-import { FUSE_IO_BYTES_MAX } from '../base/limits.ts';
+import { FUSE_IO_BYTES_MAX, PAGE_BYTES } from '../base/limits.ts';
 import type { Reply } from './reply.ts';
 import type { Request } from './request.ts';
 import { OUT_HEADER_BYTES as BODY, Init, Init2 } from './wire.ts';
@@ -14,7 +14,6 @@ const MAJOR = 7;
 const MINOR_MIN = 31;
 /** What wire.ts describes. */
 const MINOR_MAX = 45;
-const PAGE_BYTES = 4096;
 /** Requests that the kernel may have under way on its own account (read-ahead, write-back). */
 const BACKGROUND_MAX = 64;
 const BACKGROUND_CONGESTED = 48;

@@ -5,7 +5,7 @@
  * over from an earlier use of a file, or behind a torn tail, can never be taken for records.
  */
 import type { LogAddr, Seq } from '../base/ids.ts';
-import { LOG_ALIGN_FROM_BYTES, SEGMENT_BYTES } from '../base/limits.ts';
+import { LOG_ALIGN_FROM_BYTES, PAGE_BYTES, SEGMENT_BYTES } from '../base/limits.ts';
 import { native } from '../native.ts';
 
 /** Bytes of a segment header; records start behind it. */
@@ -17,7 +17,6 @@ const SEGMENT_MAGIC = 0x53_4c_4b_54; // "TKLS"
 const RECORD_MAGIC = 0x52_4c_4b_54; // "TKLR"
 const RECORD_MAGIC_BYTES = Buffer.from('TKLR', 'latin1');
 const VERSION = 1;
-const PAGE_BYTES = 4096;
 const RECORD_ALIGN_BYTES = 8;
 
 const alignUp = (value: number, to: number): number => Math.ceil(value / to) * to;

@@ -36,7 +36,7 @@ const BURST_MS = 2000;
 /** A segment in use. */
 export interface Segment {
   readonly slot: number;
-  /** Its blocks were written before: a sync of it needs no file system journal. */
+  /** Its blocks were written before, so a sync of it needs no file system journal; taken for granted of an earlier process' segments. */
   readonly warm: boolean;
   /** Bytes of it that extents point at; bytes shared by several files count for each. */
   liveBytes: number;
@@ -237,7 +237,7 @@ export class Segments {
     this.#retryAtMs = 0;
     const path = segmentPath(this.directory, segment.slot);
     if (wipe || this.#spares.length >= this.#reserveCount + AHEAD) rmSync(path);
-    else this.#discard(path, true);
+    else this.#discard(path, segment.warm);
   }
 
   /** Removes spares that hold bytes of an earlier life. */

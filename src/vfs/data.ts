@@ -6,8 +6,9 @@
 import { Errno } from '../base/errno.ts';
 import { messageOf, TuskError } from '../base/errors.ts';
 import type { FrameId, Ino } from '../base/ids.ts';
-import { FILE_BYTES_MAX, FUSE_IO_BYTES_MAX, PAGE_BYTES } from '../base/limits.ts';
+import { FILE_BYTES_MAX, FUSE_IO_BYTES_MAX } from '../base/limits.ts';
 import type { Answer, Caller, Outcome } from '../fuse/filesystem.ts';
+import { lastPageOf } from '../meta/tails.ts';
 import type { Extent, FramePlace, Inode, InodeFields } from '../meta/types.ts';
 import { dropPrivileges } from './inodes.ts';
 import { CACHED_WRITE, isDir, isFile, KILL_SUIDGID } from './modes.ts';
@@ -100,7 +101,7 @@ const readFrame = (
   if (frame === undefined) throw lostFrame(tree, extent.frame, ino);
   const { at, length } = extent;
   // The last, partial page may be here, so that appending needs no network.
-  if (extent.offset < size - (size % PAGE_BYTES)) return frames.read(frame, at, length, caller);
+  if (extent.offset < lastPageOf(size)) return frames.read(frame, at, length, caller);
   return frames.read(frame, at, length, caller, () => tree.index.tail(ino, frame, at, length));
 };
 
