@@ -2,7 +2,7 @@
  * Our own client against localnet, with the official SDK as judge: what we store it reads, what it
  * stores we read; nodes fail, lie and lag, prices move, answers get lost.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SuiGrpcClient } from '@mysten/sui/grpc';
@@ -14,6 +14,7 @@ import { native } from '../../src/native.ts';
 import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf, encode, publish, register, registerRequest } from '../support/blobs.ts';
+import { keptSlivers, overwriteSliver } from '../support/sliver-files.ts';
 
 let directory: string;
 let localnet: LocalnetHandle;
@@ -94,21 +95,15 @@ test('we read what the official SDK stores, and single slivers of it', async () 
 const flip = (nodes: readonly number[], blobId: string) => {
   let flipped = 0;
   for (const index of nodes) {
-    for (const path of sliverFiles(localnet.nodeDirectory(index), blobId)) {
-      const bytes = readFileSync(path);
+    const home = localnet.nodeDirectory(index);
+    for (const [name, bytes] of keptSlivers(home, blobId)) {
       bytes[Math.floor(bytes.length / 2)]! ^= 0xff;
-      writeFileSync(path, bytes);
+      overwriteSliver(home, blobId, name, bytes);
       flipped++;
     }
   }
   return flipped;
 };
-
-const sliverFiles = (directory: string, blobId: string): string[] =>
-  readdirSync(directory, { recursive: true, withFileTypes: true })
-    .filter(entry => entry.isFile() && /primary|secondary/.test(join(entry.parentPath, entry.name)))
-    .map(entry => join(entry.parentPath, entry.name))
-    .filter(path => path.includes(blobId));
 
 test('4 of 13 nodes stopped, while storing and while reading', async () => {
   const bytes = bytesOf(31, 2_000_000);

@@ -2,7 +2,7 @@
  * A changed committee: shards move with stakes, their new owners get the slivers, reads go on all
  * the while. Also a node that lost its disk, and a blob that is no encoding.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SuiGrpcClient } from '@mysten/sui/grpc';
@@ -17,6 +17,7 @@ import type { EncodedFile } from '../../src/walrus/network.ts';
 import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf, encode, publish } from '../support/blobs.ts';
+import { keptSlivers } from '../support/sliver-files.ts';
 
 /** As few as leave every node some: rebuilding slivers costs their square. */
 const SHARDS = 40;
@@ -85,23 +86,16 @@ const until = async (what: string, holds: () => boolean | Promise<boolean>) => {
   }
 };
 
-const filesOf = (node: number, blobId: string): string[] => {
-  try {
-    return readdirSync(join(localnet.nodeDirectory(node), 'blobs', blobId)).sort();
-  } catch {
-    return [];
-  }
-};
+const sliversOf = (node: number, blobId: string): Map<string, Buffer> =>
+  keptSlivers(localnet.nodeDirectory(node), blobId);
 
 /** Does every node hold exactly its slivers of the blob, each the one of the metadata? */
 const isWhole = async ({ blobId, metadata }: EncodedFile): Promise<boolean> => {
   for (const { index, shards } of (await localnet.status()).nodes) {
-    const slivers = filesOf(index, blobId).filter(name => /^\d+\.(primary|secondary)$/.test(name));
-    if (slivers.length !== 2 * shards.length) return false;
-    for (const name of slivers) {
+    const slivers = sliversOf(index, blobId);
+    if (slivers.size !== 2 * shards.length) return false;
+    for (const [name, bytes] of slivers) {
       const [pair, type] = name.split('.') as [string, 'primary' | 'secondary'];
-      const path = join(localnet.nodeDirectory(index), 'blobs', blobId, name);
-      const bytes = readFileSync(path);
       const sliver = bytes.readUInt16LE(bytes.length - 2);
       expect(sliver).toBe(type === 'primary' ? Number(pair) : SHARDS - 1 - Number(pair));
       const { primaryBytes, secondaryBytes } = native.blobShape(
@@ -230,12 +224,12 @@ test('while shards move, reads go to the committee before; owners that are gone 
 
 test('a node that lost its disk gets everything back', async () => {
   const { file } = await store(21, 300_000);
-  const lost = filesOf(2, file.blobId);
-  expect(lost.length).toBeGreaterThan(2);
+  const lost = sliversOf(2, file.blobId).size;
+  expect(lost).toBeGreaterThan(2);
   await localnet.stopNode(2);
   rmSync(join(localnet.nodeDirectory(2), 'blobs'), { recursive: true });
   await localnet.startNode(2);
-  await until('the lost slivers', () => filesOf(2, file.blobId).length === lost.length);
+  await until('the lost slivers', () => sliversOf(2, file.blobId).size === lost);
   await until('all slivers in their places', () => isWhole(file));
 });
 
@@ -258,5 +252,5 @@ test('a blob whose slivers are no encoding is found, proved, and invalid from th
   const status = await official().getVerifiedBlobStatus({ blobId: mixed.blobId });
   expect(status.type).toBe('invalid');
   await expect(official().readBlob({ blobId: mixed.blobId })).rejects.toThrow();
-  await until('no bytes of it', () => filesOf(0, mixed.blobId).length === 0);
+  await until('no bytes of it', () => sliversOf(0, mixed.blobId).size === 0);
 });

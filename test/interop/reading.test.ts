@@ -2,7 +2,7 @@
  * Reading from real nodes by hand-made views of the chain: who is asked and how often, while the
  * epoch changes, while a node is slow or lies, and where nodes cannot be reached at all.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -25,6 +25,7 @@ import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf, encode, publish } from '../support/blobs.ts';
 import { until } from '../support/sandbox.ts';
+import { keptSlivers, overwriteSliver } from '../support/sliver-files.ts';
 
 const SIZE = 2_000_000;
 const bytes = bytesOf(5, SIZE);
@@ -193,20 +194,20 @@ test('nodes that cannot be reached: aggregators stand in, and the one that lies 
 
 test('who sends wrong symbols is named', async () => {
   const liars = [1, 2].map(i => committee.nodes[i]!);
-  const originals = new Map<string, Buffer>();
-  for (const { index } of liars) {
-    const place = join(localnet.nodeDirectory(index), 'blobs', file.blobId);
-    for (const name of readdirSync(place).filter(each => each.endsWith('.secondary'))) {
-      const path = join(place, name);
-      const content = readFileSync(path);
-      originals.set(path, Buffer.from(content));
-      for (let at = 64; at < content.length - 64; at++) content[at]! ^= 0x55;
-      writeFileSync(path, content);
+  const alter = () => {
+    for (const { index } of liars) {
+      const home = localnet.nodeDirectory(index);
+      for (const [name, content] of keptSlivers(home, file.blobId)) {
+        if (!name.endsWith('.secondary')) continue;
+        for (let at = 64; at < content.length - 64; at++) content[at]! ^= 0x55;
+        overwriteSliver(home, file.blobId, name, content);
+      }
     }
-  }
+  };
+  alter();
   await localnet.stopNode(0);
   ends.push(async () => {
-    for (const [path, content] of originals) writeFileSync(path, content);
+    alter();
     await localnet.startNode(0);
   });
   const { read, health } = reader(committee);

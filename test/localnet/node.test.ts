@@ -1,9 +1,9 @@
-import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { blobIdToBytes } from '../../src/base/ids.ts';
 import type { Registry } from '../../src/localnet/node/registry.ts';
 import { native } from '../../src/native.ts';
+import { keptSlivers, overwriteSliver } from '../support/sliver-files.ts';
 import {
   ask,
   makeBlob,
@@ -113,10 +113,10 @@ describe('keeping', () => {
     await upload(port, blob, pairs);
     await node.stop();
     await expect(ask(port, 'GET', 'health')).rejects.toThrow();
-    const file = join(home, 'blobs', blob.id, `${pairs[1]}.primary`);
-    const altered = readFileSync(file);
+    const name = `${pairs[1]}.primary`;
+    const altered = keptSlivers(home, blob.id).get(name)!;
     altered[20]! ^= 0xff;
-    writeFileSync(file, altered);
+    overwriteSliver(home, blob.id, name, altered);
 
     const again = await openNode('keep', registry);
     const read = (path: string) => ask(again.port, 'GET', `blobs/${blob.id}/${path}`);

@@ -57,7 +57,7 @@ export class NodeService {
     this.registry = registry;
     this.store = store;
     this.#onGone = blobId => void this.#forget(blobId);
-    this.#onSettled = () => void this.#dropForeign();
+    this.#onSettled = () => this.#dropForeign();
   }
 
   /** Follows the registry from now on and drops what is no longer registered. */
@@ -68,7 +68,7 @@ export class NodeService {
     for (const blobId of this.store.blobIds()) {
       if (!this.registry.isRegistered(blobId)) await this.#forget(blobId);
     }
-    await this.#dropForeign();
+    this.#dropForeign();
   }
 
   /** Stops following. */
@@ -169,7 +169,7 @@ export class NodeService {
     if (!fits || !(await native.verifySliver(metadata, nShards, type, index, sliver.data))) {
       throw new Refusal('INVALID_SLIVER', 'the provided sliver is not the one of the metadata');
     }
-    await this.store.putSliver(blobId, pair, type, body);
+    this.store.putSliver(blobId, pair, type, body);
     await this.#dropIfGone(blobId);
     return true;
   }
@@ -290,9 +290,9 @@ export class NodeService {
   }
 
   /** Slivers of shards that have moved away. */
-  async #dropForeign(): Promise<void> {
+  #dropForeign(): void {
     for (const blobId of this.store.blobIds()) {
-      await this.store.keepPairs(blobId, new Set(this.readablePairs(blobId)));
+      this.store.keepPairs(blobId, new Set(this.readablePairs(blobId)));
     }
   }
 

@@ -1,25 +1,20 @@
 /**
  * What one storage node keeps on disk. Layout, so that a test can damage it:
  *
- *     <node>/blobs/<blob ID>/metadata                 BCS BlobMetadata, as it was PUT
- *     <node>/blobs/<blob ID>/<pair>.primary           BCS SliverData, as it was PUT
- *     <node>/blobs/<blob ID>/<pair>.secondary
- *     <node>/trash/                                   on its way out; emptied at start
+ *     <node>/blobs/<blob ID>/metadata    BCS BlobMetadata, as it was PUT
+ *     <node>/blobs/<blob ID>/slivers     its slivers (see sliver-file.ts)
+ *     <node>/trash/                      on its way out; emptied at start
  *
- * Invariant: a file under its final name was whole and synced before it got that name. Which names
- * there are is read once, at the start. Nothing is checked again when it is read: a node whose files
- * were altered answers with the altered bytes. What is quick is done at once: to hand a call
- * to another thread takes longer than to write a sliver or to rename a file.
+ * Invariant: metadata under its final name was whole and synced before it got that name; slivers are
+ * synced before `syncBlob` answers. What is kept is read once, at the start. Nothing is checked again
+ * when it is read: a node whose files were altered answers with the altered bytes.
  */
 import {
   closeSync,
   fdatasync,
   fstatSync,
   mkdirSync,
-  open as openFile,
   openSync,
-  read as readFile,
-  readSync,
   renameSync,
   writeSync,
 } from 'node:fs';
@@ -28,10 +23,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { systemCode } from '../../base/errors.ts';
 import type { BlobId, SliverType } from '../../base/ids.ts';
+import { readAt, reading, SliverFile, sliverName } from './sliver-file.ts';
 
-const create = promisify(openFile);
 const datasync = promisify(fdatasync);
-const read = promisify(readFile);
 
 /** Result of a read that may find nothing. */
 const orUndefined = (error: unknown): undefined => {
@@ -39,26 +33,11 @@ const orUndefined = (error: unknown): undefined => {
   throw error;
 };
 
-/** Does something with the file at `path`; undefined if there is none. */
-const opened = async <T>(path: string, use: (fd: number) => T): Promise<Awaited<T> | undefined> => {
-  let fd: number;
-  try {
-    fd = openSync(path, 'r');
-  } catch (error) {
-    return orUndefined(error);
-  }
-  try {
-    return await use(fd);
-  } finally {
-    closeSync(fd);
-  }
-};
-
-const readWhole = async (fd: number): Promise<Buffer> => {
-  const bytes = Buffer.allocUnsafe(fstatSync(fd).size);
-  const { bytesRead } = await read(fd, bytes, 0, bytes.length, 0);
-  return bytes.subarray(0, bytesRead);
-};
+/** What is kept of a blob. */
+interface Kept {
+  hasMetadata: boolean;
+  readonly slivers: SliverFile;
+}
 
 /** Files of one node. */
 export class NodeStore {
@@ -66,8 +45,7 @@ export class NodeStore {
   keepsSlivers = true;
   readonly #blobs: string;
   readonly #trash: string;
-  /** Names of what is kept of each blob. */
-  readonly #kept = new Map<BlobId, Set<string>>();
+  readonly #kept = new Map<BlobId, Kept>();
   #drafts = 0;
 
   constructor(directory: string) {
@@ -77,7 +55,7 @@ export class NodeStore {
     mkdirSync(this.#trash, { recursive: true });
   }
 
-  /** Removes what an earlier run did not get to (trash, files that never got their name) and reads what is kept. */
+  /** Removes what an earlier run did not get to (trash, metadata that never got its name) and reads what is kept. */
   async open(): Promise<void> {
     for (const name of await readdir(this.#trash)) {
       await rm(join(this.#trash, name), { recursive: true, force: true });
@@ -86,7 +64,9 @@ export class NodeStore {
       const names = await readdir(join(this.#blobs, blobId));
       const drafts = names.filter(name => name.endsWith('.new'));
       for (const name of drafts) await rm(this.#path(blobId, name), { force: true });
-      this.#kept.set(blobId, new Set(names.filter(name => !drafts.includes(name))));
+      const kept = this.#keep(blobId);
+      kept.hasMetadata = names.includes('metadata');
+      if (names.includes('slivers')) kept.slivers.open();
     }
   }
 
@@ -97,40 +77,46 @@ export class NodeStore {
 
   /** BlobMetadata, or undefined. */
   metadata(blobId: BlobId): Promise<Buffer | undefined> {
-    return opened(this.#path(blobId, 'metadata'), readWhole);
+    return reading(this.#path(blobId, 'metadata'), fd => readAt(fd, 0, fstatSync(fd).size));
   }
 
   /** Is the metadata kept? */
   hasMetadata(blobId: BlobId): boolean {
-    return this.#kept.get(blobId)?.has('metadata') ?? false;
+    return this.#kept.get(blobId)?.hasMetadata ?? false;
   }
 
   /** Keeps the metadata; it is durable when this returns. */
-  putMetadata(blobId: BlobId, bytes: Uint8Array): Promise<void> {
-    return this.#put(blobId, 'metadata', bytes);
+  async putMetadata(blobId: BlobId, bytes: Uint8Array): Promise<void> {
+    if (!this.#kept.has(blobId)) mkdirSync(join(this.#blobs, blobId), { recursive: true });
+    const path = this.#path(blobId, 'metadata');
+    const draft = `${path}.${++this.#drafts}.new`;
+    const fd = openSync(draft, 'w', 0o600);
+    try {
+      for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+      await datasync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(draft, path);
+    this.#keep(blobId).hasMetadata = true;
   }
 
   /** BCS SliverData, or undefined. */
-  sliver(blobId: BlobId, pair: number, type: SliverType): Promise<Buffer | undefined> {
-    return opened(this.#path(blobId, `${pair}.${type}`), readWhole);
+  async sliver(blobId: BlobId, pair: number, type: SliverType): Promise<Buffer | undefined> {
+    return this.#kept.get(blobId)?.slivers.sliver(sliverName(pair, type));
   }
 
   /** Is the sliver kept? */
   hasSliver(blobId: BlobId, pair: number, type: SliverType): boolean {
-    return this.#kept.get(blobId)?.has(`${pair}.${type}`) ?? false;
+    return this.#kept.get(blobId)?.slivers.places.has(sliverName(pair, type)) ?? false;
   }
 
-  /** Keeps a sliver: its bytes are durable when this returns, its name after `syncBlob`. */
-  async putSliver(
-    blobId: BlobId,
-    pair: number,
-    type: SliverType,
-    bytes: Uint8Array,
-  ): Promise<void> {
-    if (this.keepsSlivers) await this.#put(blobId, `${pair}.${type}`, bytes);
+  /** Keeps a sliver of a blob whose metadata is kept; it is durable after `syncBlob`. */
+  putSliver(blobId: BlobId, pair: number, type: SliverType, bytes: Uint8Array): void {
+    if (this.keepsSlivers) this.#kept.get(blobId)?.slivers.append(pair, type, bytes);
   }
 
-  /** Parts [at, at + length) of a sliver file for each `at`; undefined without the file. */
+  /** Parts [at, at + length) of a sliver for each `at`; undefined without the sliver. */
   async sliverParts(
     blobId: BlobId,
     pair: number,
@@ -138,21 +124,18 @@ export class NodeStore {
     ats: readonly number[],
     length: number,
   ): Promise<Buffer[] | undefined> {
-    return opened(this.#path(blobId, `${pair}.${type}`), fd => {
-      const all = Buffer.allocUnsafe(ats.length * length);
-      return ats.map((at, i) => {
-        const bytes = readSync(fd, all, i * length, length, at);
-        return all.subarray(i * length, i * length + bytes);
-      });
-    });
+    return this.#kept.get(blobId)?.slivers.parts(sliverName(pair, type), ats, length);
   }
 
-  /** Makes the names of what is kept of a blob durable; are metadata and both slivers of these pairs kept? */
+  /** Makes what is kept of a blob durable; are metadata and both slivers of these pairs kept? */
   async syncBlob(blobId: BlobId, pairs: readonly number[]): Promise<boolean> {
     const kept = this.#kept.get(blobId);
-    if (kept?.has('metadata') !== true) return false;
-    const isWhole = (pair: number) => kept.has(`${pair}.primary`) && kept.has(`${pair}.secondary`);
+    if (kept?.hasMetadata !== true) return false;
+    const { places } = kept.slivers;
+    const has = (pair: number, type: SliverType) => places.has(sliverName(pair, type));
+    const isWhole = (pair: number) => has(pair, 'primary') && has(pair, 'secondary');
     if (this.keepsSlivers && !pairs.every(isWhole)) return false;
+    await kept.slivers.sync();
     const directory = await open(join(this.#blobs, blobId)).catch(orUndefined);
     if (directory === undefined) return false;
     try {
@@ -164,12 +147,10 @@ export class NodeStore {
   }
 
   /** Removes all slivers of a blob but those of these pairs. */
-  async keepPairs(blobId: BlobId, pairs: ReadonlySet<number>): Promise<void> {
-    const kept = this.#kept.get(blobId) ?? new Set<string>();
-    for (const name of [...kept]) {
-      if (name === 'metadata' || pairs.has(Number.parseInt(name, 10))) continue;
-      kept.delete(name);
-      await rm(this.#path(blobId, name), { force: true });
+  keepPairs(blobId: BlobId, pairs: ReadonlySet<number>): void {
+    const slivers = this.#kept.get(blobId)?.slivers;
+    for (const name of [...(slivers?.places.keys() ?? [])]) {
+      if (!pairs.has(Number.parseInt(name, 10))) slivers!.drop(name);
     }
   }
 
@@ -189,19 +170,12 @@ export class NodeStore {
     return join(this.#blobs, blobId, name);
   }
 
-  async #put(blobId: BlobId, name: string, bytes: Uint8Array): Promise<void> {
-    const path = this.#path(blobId, name);
-    const kept = this.#kept.get(blobId) ?? new Set();
-    if (kept.size === 0) mkdirSync(join(this.#blobs, blobId), { recursive: true });
-    const draft = `${path}.${++this.#drafts}.new`;
-    const fd = await create(draft, 'w', 0o600);
-    try {
-      for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
-      await datasync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(draft, path);
-    this.#kept.set(blobId, (this.#kept.get(blobId) ?? new Set()).add(name));
+  #keep(blobId: BlobId): Kept {
+    const kept = this.#kept.get(blobId) ?? {
+      hasMetadata: false,
+      slivers: new SliverFile(this.#path(blobId, 'slivers')),
+    };
+    this.#kept.set(blobId, kept);
+    return kept;
   }
 }
