@@ -3,6 +3,7 @@
  * answer is noted in the nodes' health; retries are the callers'.
  */
 
+import { throwIfAborted } from '../../base/abort.ts';
 import { messageOf, TuskError } from '../../base/errors.ts';
 import type { BlobId, SliverType, SuiId } from '../../base/ids.ts';
 import type { RateLimiter } from '../../base/rate.ts';
@@ -33,6 +34,23 @@ export interface RawConfirmation {
   readonly message: Buffer;
   readonly signature: Buffer;
 }
+
+/** The Blob object that a blob is stored for. */
+export interface StoredObject {
+  readonly objectId: SuiId;
+  readonly deletable: boolean;
+}
+
+const confirmationRequest = (
+  blobId: BlobId,
+  { objectId, deletable }: StoredObject,
+  signal: AbortSignal,
+) => {
+  const kind = deletable ? `deletable/${objectId}` : 'permanent';
+  const query = `wait_for_registration=true&wait_millis=${CONFIRM_WAIT_MS}`;
+  const path = `/v1/blobs/${blobId}/confirmation/${kind}?${query}`;
+  return { method: 'GET', path, timeoutMs: CONFIRM_WAIT_MS + QUICK_MS, signal } as const;
+};
 
 /** Requests to nodes. */
 export class NodeClient {
@@ -155,23 +173,29 @@ export class NodeClient {
     return this.#put(node, sliverPath(blobId, pair, type), wire, signal);
   }
 
+  /**
+   * Waits until the node has learnt of the blob's registration, or for a while. Only a request for a
+   * confirmation waits for that; what it is answered is of no interest.
+   */
+  async registration(
+    node: StorageNode,
+    blobId: BlobId,
+    object: StoredObject,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const request = confirmationRequest(blobId, object, signal);
+    await this.#http.json(node, request).catch(() => throwIfAborted(signal));
+  }
+
   /** The node's signature that it holds everything of the blob that it must hold. */
   async confirmation(
     node: StorageNode,
     blobId: BlobId,
-    object: { readonly objectId: SuiId; readonly deletable: boolean },
+    object: StoredObject,
     signal: AbortSignal,
   ): Promise<RawConfirmation> {
-    const kind = object.deletable ? `deletable/${object.objectId}` : 'permanent';
-    const query = `wait_for_registration=true&wait_millis=${CONFIRM_WAIT_MS}`;
-    const data = await this.#noted(node, () =>
-      this.#http.json(node, {
-        method: 'GET',
-        path: `/v1/blobs/${blobId}/confirmation/${kind}?${query}`,
-        timeoutMs: CONFIRM_WAIT_MS + QUICK_MS,
-        signal,
-      }),
-    );
+    const request = confirmationRequest(blobId, object, signal);
+    const data = await this.#noted(node, () => this.#http.json(node, request));
     const { signed } = (data ?? {}) as {
       signed?: { serializedMessage?: unknown; signature?: unknown };
     };

@@ -9,7 +9,7 @@ import type { BlobShape } from '../../native.ts';
 import type { EncodedFile, StorageNode } from '../network.ts';
 import { backoffMs, type Parts, pause, type RetryPolicy, retry } from '../retry.ts';
 import type { ByteBudget } from './budget.ts';
-import { isUnregistered, type NodeClient } from './client.ts';
+import { isUnregistered, type NodeClient, type StoredObject } from './client.ts';
 import { pairOfShard, setIndex, type WireSliver, wireBuffer } from './places.ts';
 
 const NODE_RETRY: RetryPolicy = { tries: 5, baseMs: 200, maxMs: 2_000 };
@@ -30,6 +30,7 @@ export interface UploadWork extends Parts {
   /** Most of them that one node may hold: slow nodes must leave room for the others. */
   readonly nodeBytesMax: number;
   readonly file: EncodedFile;
+  readonly object: StoredObject;
   readonly handle: FileHandle;
   readonly shape: BlobShape;
   readonly rotation: number;
@@ -62,7 +63,7 @@ const storeMetadata = async (
   node: StorageNode,
   signal: AbortSignal,
 ): Promise<boolean> => {
-  const { client, clock, random, file } = work;
+  const { client, clock, random, file, object } = work;
   const startMs = clock.monotonicMs();
   for (let failed = 1; ; failed++) {
     try {
@@ -72,7 +73,8 @@ const storeMetadata = async (
     } catch (error) {
       if (!isUnregistered(error) || clock.monotonicMs() - startMs > REGISTRATION_MS) throw error;
     }
-    await pause(clock, backoffMs(REGISTRATION, failed, random), signal);
+    if (failed === 1) await client.registration(node, file.blobId, object, signal);
+    else await pause(clock, backoffMs(REGISTRATION, failed - 1, random), signal);
   }
 };
 

@@ -7,7 +7,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { abortError, type Deadline, deadline } from '../../base/abort.ts';
 import { messageOf, TuskError } from '../../base/errors.ts';
-import type { SuiId } from '../../base/ids.ts';
 import { log } from '../../base/log.ts';
 import { type BlobShape, native } from '../../native.ts';
 import { Confirmations, epochOfConfirmation, quorumOf } from '../certificate.ts';
@@ -21,7 +20,7 @@ import type {
 } from '../network.ts';
 import { backoffMs, type Parts, pause, type RetryPolicy } from '../retry.ts';
 import type { ByteBudget } from './budget.ts';
-import type { NodeClient, RawConfirmation } from './client.ts';
+import type { NodeClient, RawConfirmation, StoredObject } from './client.ts';
 import { rotationOf } from './places.ts';
 import { pairBytes, retryNode, storeOnNode, type UploadWork } from './upload-node.ts';
 import { type ReadCommittee, Round } from './upload-round.ts';
@@ -44,13 +43,11 @@ export interface UploadOptions {
   readonly tailMs: number;
 }
 
-type BlobRefs = { readonly objectId: SuiId; readonly deletable: boolean };
-
 /** Starts an upload. */
 export const startUpload = (
   parts: UploadParts,
   file: EncodedFile,
-  object: BlobRefs,
+  object: StoredObject,
   options: UploadOptions,
 ): StoreRun => {
   const upload = new Upload(parts, file, object, options);
@@ -66,7 +63,7 @@ class Upload {
   };
   readonly #parts: UploadParts;
   readonly #file: EncodedFile;
-  readonly #object: BlobRefs;
+  readonly #object: StoredObject;
   readonly #options: UploadOptions;
   readonly #shape: BlobShape;
   readonly #limit: Deadline;
@@ -74,7 +71,7 @@ class Upload {
   #failures = new Map<StorageNode, unknown>();
   #tailTimer: NodeJS.Timeout | undefined;
 
-  constructor(parts: UploadParts, file: EncodedFile, object: BlobRefs, options: UploadOptions) {
+  constructor(parts: UploadParts, file: EncodedFile, object: StoredObject, options: UploadOptions) {
     const { promise, resolve, reject } = Promise.withResolvers<Certificate>();
     this.certificate = promise;
     // A caller may wait for the tail only: the rejection is then not its concern.
@@ -164,6 +161,7 @@ class Upload {
       ...{ client, budget, clock, random, handle },
       nodeBytesMax: budget.limitBytes / committee.nodes.length,
       file: this.#file,
+      object: this.#object,
       shape: this.#shape,
       buffers: [],
       rotation: rotationOf(this.#file.blobId, this.#file.nShards),
