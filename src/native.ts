@@ -288,6 +288,8 @@ export interface FuseDevice {
   reply(): Buffer;
   /** Calls back from the event loop whenever a request waits or the connection has ended. */
   start(onReadable: () => void): void;
+  /** Begins a turn that the event loop has not asked for, behind an answer that was given late. */
+  look(): void;
   /** Length of the request just read, 0 when it is the event loop's turn, or a negative errno. */
   next(): number;
   /** Sends the first `length` bytes of the reply buffer; 0 or a negative errno. */

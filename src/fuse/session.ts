@@ -92,6 +92,7 @@ export class Session implements Exchange {
   readonly #log = log('fuse');
   readonly #ended = Promise.withResolvers<SessionEnd>();
   #closed = false;
+  #looksSoon = false;
   #deferred = 0;
   #interrupted = 0;
   #faults = 0;
@@ -185,6 +186,18 @@ export class Session implements Exchange {
     if (!this.#closed && length < 0) this.#end(-length);
   }
 
+  /** Once all who wait for the same are answered, their next requests are looked for, as in a turn. */
+  #lookSoon(): void {
+    if (this.#looksSoon) return;
+    this.#looksSoon = true;
+    setImmediate(() => {
+      this.#looksSoon = false;
+      if (this.#closed) return;
+      this.#device.look();
+      this.#turn();
+    });
+  }
+
   #serve(length: number): void {
     const { request, caller } = this;
     if (length < IN_HEADER_BYTES) return;
@@ -245,8 +258,10 @@ export class Session implements Exchange {
 
   #settleLate<T>(pending: Pending, value: T | number, form: Form<T>, arg: number): void {
     try {
-      if (pending.open) this.#settle(pending.caller, value, form, arg);
-      else this.#undo(value, form);
+      if (pending.open) {
+        this.#settle(pending.caller, value, form, arg);
+        this.#lookSoon();
+      } else this.#undo(value, form);
     } catch (error) {
       this.#fault(pending.caller, pending.op, error);
     }

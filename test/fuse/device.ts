@@ -30,6 +30,7 @@ export class MemoryDevice implements FuseDevice {
   start(onReadable: () => void): void {
     this.#onReadable = onReadable;
   }
+  look(): void {}
   next(): number {
     const request = this.#queue.shift();
     if (request === undefined) return this.#unmounted ? -19 : 0;

@@ -80,6 +80,12 @@ impl FuseDevice {
         Ok(())
     }
 
+    /// Begins a turn that the event loop has not asked for: who was answered late may ask again.
+    #[napi]
+    pub fn look(&self) {
+        self.pace.looks_again();
+    }
+
     /// Length of the request just read, 0 when it is the event loop's turn, or a negative errno.
     #[napi]
     pub fn next(&self) -> i32 {

@@ -40,6 +40,12 @@ impl Pace {
         self.served.set(false);
     }
 
+    /// A turn of our own, behind an answer that was given outside of one.
+    pub fn looks_again(&self) {
+        self.turn_began.set(now_ns());
+        self.served.set(true);
+    }
+
     /// True while this turn may take another request.
     pub fn turn_lasts(&self, now: u64) -> bool {
         now - self.turn_began.get() < TURN_NS
