@@ -17,6 +17,7 @@ import {
   type Mutation,
   patchClears,
   patchInodeBytes,
+  rowWith,
 } from './mutation.ts';
 import type { Change, Extent, Inode, InodeFields } from './types.ts';
 
@@ -68,7 +69,7 @@ export class IndexChange implements Change {
   }
 
   createInode(fields: InodeFields): Inode {
-    const row: InodeRow = { ...EMPTY, ...fields, ino: this.#host.nextIno++ };
+    const row = rowWith({ ...EMPTY, ino: this.#host.nextIno++ }, fields);
     this.#rows.set(row.ino, row);
     this.#created.push(row.ino);
     this.#inodes++;
@@ -76,7 +77,7 @@ export class IndexChange implements Change {
   }
 
   setInode(ino: Ino, fields: InodeFields): void {
-    this.#rows.set(ino, { ...this.#row(ino), ...fields });
+    this.#rows.set(ino, rowWith(this.#row(ino), fields));
   }
 
   removeInode(ino: Ino): void {

@@ -5,7 +5,7 @@
  */
 import type { ByteReader, ByteWriter } from '../base/bytes.ts';
 import type { FrameId, Ino, LogAddr, Name } from '../base/ids.ts';
-import type { FramePlace, Inode, PackRow } from './types.ts';
+import type { FramePlace, Inode, InodeFields, PackRow } from './types.ts';
 
 /** Kinds of mutations; the numbers are part of the log's format. */
 export const Kind = {
@@ -35,6 +35,28 @@ export interface InodeRow extends Inode {
   /** Bytes that its extents take up. */
   readonly bytes: number;
 }
+
+/** A copy with other fields; spelled out, for every change of the tree makes some, and spreading takes thrice as long. */
+export const rowWith = (row: InodeRow, set: InodeFields): InodeRow => ({
+  ino: row.ino,
+  mode: set.mode ?? row.mode,
+  nlink: set.nlink ?? row.nlink,
+  uid: set.uid ?? row.uid,
+  gid: set.gid ?? row.gid,
+  rdev: set.rdev ?? row.rdev,
+  size: set.size ?? row.size,
+  blocks: row.blocks,
+  bytes: row.bytes,
+  parent: set.parent ?? row.parent,
+  atime: set.atime ?? row.atime,
+  atimeNs: set.atimeNs ?? row.atimeNs,
+  mtime: set.mtime ?? row.mtime,
+  mtimeNs: set.mtimeNs ?? row.mtimeNs,
+  ctime: set.ctime ?? row.ctime,
+  ctimeNs: set.ctimeNs ?? row.ctimeNs,
+  btime: set.btime ?? row.btime,
+  btimeNs: set.btimeNs ?? row.btimeNs,
+});
 
 /** One mutation, decoded. */
 export type Mutation =
