@@ -71,6 +71,9 @@ export const gather = async <T>(gathering: Gathering<T>): Promise<boolean> => {
   }
 };
 
+/** Nobody sees it, and there is one for every answer: an error made anew each time would cost more than the wait. */
+const OVER = noLongerNeeded();
+
 /** True if `event` did not come within `ms`; false if it came, or the signal fired. */
 export const quietFor = async (
   event: Promise<unknown>,
@@ -86,7 +89,7 @@ export const quietFor = async (
   try {
     return await Promise.race([event.then(() => false), quiet]);
   } finally {
-    timer.controller.abort(noLongerNeeded());
+    timer.controller.abort(OVER);
     timer.done();
   }
 };

@@ -185,11 +185,8 @@ class PrimaryRead {
     const queue = [...this.#wanted].filter(index => !skipped.has(index));
     const asked = new Map<number, StorageNode>();
     let movedMs = clock.monotonicMs();
-    let wake = Promise.withResolvers<void>();
-    const moved = () => {
-      movedMs = clock.monotonicMs();
-      wake.resolve();
-    };
+    const done = Promise.withResolvers<void>();
+    const isDone = () => queue.length === 0 && asked.size === 0;
     const ask = async (index: number): Promise<void> => {
       const node = slivers.nodeOf('primary', index);
       asked.set(index, node);
@@ -202,7 +199,8 @@ class PrimaryRead {
         if (!signal.aborted) this.#failures.set(node, error);
       } finally {
         asked.delete(index);
-        moved();
+        movedMs = clock.monotonicMs();
+        if (isDone()) done.resolve();
       }
     };
     const worker = async () => {
@@ -212,11 +210,10 @@ class PrimaryRead {
     // Late is when nothing was asked or came for a while: slivers of a slow line come one by one.
     const doneOrLate = (async () => {
       const hedgeMs = health.hedgeMs();
-      while (asked.size > 0 && !signal.aborted) {
+      while (!isDone() && !signal.aborted) {
         const leftMs = movedMs + hedgeMs - clock.monotonicMs();
         if (leftMs <= 0) break;
-        wake = Promise.withResolvers<void>();
-        await quietFor(wake.promise, leftMs, clock, signal);
+        await quietFor(done.promise, leftMs, clock, signal);
       }
       if (signal.aborted) throw abortError(signal);
       return () => [...asked.values()];
