@@ -5,7 +5,7 @@
  */
 import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
-import { raceSignal } from '../base/abort.ts';
+import { deadline, raceSignal } from '../base/abort.ts';
 import { systemClock } from '../base/clock.ts';
 import { messageOf, TuskError } from '../base/errors.ts';
 import { log } from '../base/log.ts';
@@ -36,10 +36,7 @@ const checkpointWithin = async (
   timeoutMs: number | undefined,
   context: ControlContext,
 ): Promise<SyncReport> => {
-  const limit =
-    timeoutMs === undefined
-      ? context.signal
-      : AbortSignal.any([context.signal, AbortSignal.timeout(Math.ceil(timeoutMs))]);
+  const limit = deadline(context.signal, timeoutMs);
   const timer = setInterval(() => {
     const { now } = front.pipeline;
     if (now === undefined) return;
@@ -48,12 +45,13 @@ const checkpointWithin = async (
   }, PROGRESS_MS);
   let pending = '';
   try {
-    await raceSignal(front.flushes.checkpointPatiently(limit), limit);
+    await raceSignal(front.flushes.checkpointPatiently(limit.signal), limit.signal);
   } catch (error) {
-    if (!limit.aborted) throw error;
+    if (!limit.signal.aborted) throw error;
     pending = reasonOf(front) || 'it is still under way';
   } finally {
     clearInterval(timer);
+    limit.done();
   }
   const status = await statusReport(front);
   return {
@@ -67,13 +65,15 @@ const checkpointWithin = async (
 
 /** Lets uploads that are certified reach the last reachable node, within what is left of the limit. */
 const settle = async (front: Front, timeoutMs: number): Promise<void> => {
-  const limit = AbortSignal.timeout(Math.ceil(timeoutMs));
-  await raceSignal(front.back.call('settle', null, limit), limit).catch(error =>
-    log('daemon').warn(
-      { error: messageOf(error) },
-      'uploads did not reach every node; they go on at the next mount',
-    ),
-  );
+  const { signal, done } = deadline(undefined, timeoutMs);
+  await raceSignal(front.back.call('settle', null, signal), signal)
+    .catch(error =>
+      log('daemon').warn(
+        { error: messageOf(error) },
+        'uploads did not reach every node; they go on at the next mount',
+      ),
+    )
+    .finally(done);
 };
 
 /** How the last flush is to be done: how long at most, and who watches. */

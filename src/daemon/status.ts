@@ -1,4 +1,5 @@
 /** The answers of `status`, put together from front and back. */
+import { within } from '../base/abort.ts';
 import { messageOf } from '../base/errors.ts';
 import { loadHead, loadSpent } from '../flush/state.ts';
 import type { Front } from './front.ts';
@@ -15,7 +16,9 @@ const UNKNOWN: BackStatus = {
 
 const backStatus = async (front: Front): Promise<BackStatus> => {
   try {
-    return await front.back.call('status', null, AbortSignal.timeout(BACK_TIMEOUT_MS));
+    return await within(undefined, BACK_TIMEOUT_MS, signal =>
+      front.back.call('status', null, signal),
+    );
   } catch (error) {
     return { ...UNKNOWN, networkError: messageOf(error) };
   }
