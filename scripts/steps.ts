@@ -80,16 +80,17 @@ const runStep = async (step: Step): Promise<Outcome> => {
   return tests;
 };
 
+/** Sum of outcomes. */
+export const add = (...outcomes: Outcome[]): Outcome => ({
+  passed: outcomes.reduce((total, { passed }) => total + passed, 0),
+  failed: outcomes.reduce((total, { failed }) => total + failed, 0),
+});
+
 /** Runs all steps in this order, also after a failed one; those of a group at the same time. */
 export const runSteps = async (steps: (Step | Step[])[]): Promise<Outcome> => {
-  const total: Outcome = { passed: 0, failed: 0 };
-  for (const group of steps) {
-    for (const { passed, failed } of await Promise.all([group].flat().map(runStep))) {
-      total.passed += passed;
-      total.failed += failed;
-    }
-  }
-  return total;
+  const outcomes: Outcome[] = [];
+  for (const group of steps) outcomes.push(...(await Promise.all([group].flat().map(runStep))));
+  return add(...outcomes);
 };
 
 /** Prints the closing line and ends the process. */

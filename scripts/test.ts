@@ -1,24 +1,26 @@
-/** Every test that fits into minutes: `npm run ok`, then the tiers that run whole processes. */
-import { finish, okSteps, runSteps, type Step } from './steps.ts';
+/**
+ * Every test that fits into minutes: `npm run ok`, then the tiers that run whole processes; since
+ * those wait more than they compute, what must be compiled is compiled beside them.
+ */
+import { installCommand } from '../test/support/crates.ts';
+import { add, finish, okSteps, runSteps } from './steps.ts';
 
-const fsx = (seed: string): Step => ({
-  name: `fsx, seed ${seed}`,
-  command: ['node', 'test/mount/suite.ts', 'fsx', seed],
-});
-
-finish(
-  await runSteps([
-    ...okSteps,
+const ok = await runSteps(okSteps);
+const beside = await Promise.all([
+  runSteps([
+    { name: 'network tests', command: ['vitest', 'run', '--project', 'net'] },
+    { name: 'mount tests', command: ['vitest', 'run', '--project', 'mount'] },
+    { name: 'drive tests', command: ['vitest', 'run', '--project', 'drive'] },
+    { name: 'crash tests', command: ['vitest', 'run', '--project', 'crash'] },
+  ]),
+  runSteps([
+    { name: 'fsx compiles', command: installCommand('fsx') },
+    { name: 'pjdfstest', command: ['node', 'test/mount/pjdfstest.ts'] },
     {
       name: 'package compiles',
       command: ['tsc', '-p', 'tsconfig.build.json', '--outDir', 'node_modules/.cache/dist'],
     },
     { name: 'fuzz targets, 10 s each', command: ['node', 'scripts/fuzz.ts'] },
-    { name: 'network tests', command: ['vitest', 'run', '--project', 'net'] },
-    { name: 'mount tests', command: ['vitest', 'run', '--project', 'mount'] },
-    [{ name: 'pjdfstest', command: ['node', 'test/mount/suite.ts', 'pjdfstest'] }, fsx('1')],
-    [fsx('2'), fsx('3')],
-    { name: 'drive tests', command: ['vitest', 'run', '--project', 'drive'] },
-    { name: 'crash tests', command: ['vitest', 'run', '--project', 'crash'] },
   ]),
-);
+]);
+finish(add(ok, ...beside));

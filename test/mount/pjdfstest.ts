@@ -1,7 +1,4 @@
-/**
- * Runs a suite of others on a mounted vfs over the real index: `suite.ts pjdfstest`, or
- * `suite.ts fsx SEED`.
- */
+/** Runs pjdfstest on a mounted vfs over the real index. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -11,8 +8,7 @@ import { install } from '../support/crates.ts';
 import { letGoOfOthers } from '../support/namespace.ts';
 import { Served } from '../support/served.ts';
 
-const FSX_OPERATIONS = 30_000;
-/** No suite takes longer, unless the mount hangs. */
+/** It takes no longer, unless the mount hangs. */
 const SUITE_TIMEOUT_MS = 600_000;
 
 const mountHelper = fileURLToPath(new URL('../../scripts/mount.tuskfs', import.meta.url));
@@ -38,32 +34,22 @@ const runWithHelper = (work: string, program: string, args: string[]): Promise<n
 };
 
 /** The suite's exit status. */
-const suites: Record<string, (served: Served, seed: string) => Promise<number>> = {
-  async pjdfstest({ work, drive }) {
-    const program = install('pjdfstest');
-    const secondary = join(work, 'secondary');
-    mkdirSync(secondary);
-    const all = ['-c', settings('pjdfstest.toml'), '-p', drive, '-s', secondary];
-    const remounting = ['-c', settings('pjdfstest-remount.toml'), '-p', drive, 'erofs'];
-    const status = await run(program, all, SUITE_TIMEOUT_MS);
-    return (await runWithHelper(work, program, remounting)) || status;
-  },
-  async fsx({ work, drive }, seed) {
-    const program = install('fsx');
-    const args = ['-f', settings('fsx.toml'), '-S', seed, '-N', `${FSX_OPERATIONS}`];
-    return run(program, [...args, '-P', work, join(drive, 'fsx')], SUITE_TIMEOUT_MS);
-  },
+const suite = async ({ work, drive }: Served): Promise<number> => {
+  const program = install('pjdfstest');
+  const secondary = join(work, 'secondary');
+  mkdirSync(secondary);
+  const all = ['-c', settings('pjdfstest.toml'), '-p', drive, '-s', secondary];
+  const remounting = ['-c', settings('pjdfstest-remount.toml'), '-p', drive, 'erofs'];
+  const status = await run(program, all, SUITE_TIMEOUT_MS);
+  return (await runWithHelper(work, program, remounting)) || status;
 };
 
-const [name = '', seed = '1'] = process.argv.slice(2);
-const suite = suites[name];
-if (suite === undefined) throw new Error(`there is no suite ${name}`);
-const served = new Served(name);
+const served = new Served('pjdfstest');
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.once(signal, () => void served.remove().finally(() => process.exit(1)));
 try {
   await served.start();
-  process.exitCode = await suite(served, seed);
+  process.exitCode = await suite(served);
   await served.stop();
 } finally {
   await served.remove();
