@@ -3,6 +3,7 @@
 //! another way.
 
 use std::arch::x86_64::{__m256i, __m512i};
+use std::hint::black_box;
 
 use pulp::x86::{V3, V4};
 use pulp::{NullaryFnOnce, cast};
@@ -60,7 +61,7 @@ impl Lanes {
     pub(crate) fn hash_records(self, prefix: u8, records: &[u8], pitch: usize, nodes: &mut [Node]) {
         match self {
             Self::Four(simd) => simd.vectorize(HashRecords {
-                simd,
+                simd: Four::new(simd),
                 prefix,
                 records,
                 pitch,
@@ -147,7 +148,26 @@ const fn rotation(bytes: u8) -> [u8; 32] {
     order
 }
 
-impl Wide<4> for V3 {
+/// AVX2, and the byte shuffles that rotate. The compiler is kept from knowing those: it would make
+/// two slower ones of each.
+#[derive(Clone, Copy)]
+struct Four {
+    simd: V3,
+    by_24: __m256i,
+    by_16: __m256i,
+}
+
+impl Four {
+    fn new(simd: V3) -> Self {
+        Self {
+            simd,
+            by_24: black_box(cast(rotation(3))),
+            by_16: black_box(cast(rotation(2))),
+        }
+    }
+}
+
+impl Wide<4> for Four {
     type Words = __m256i;
 
     #[inline(always)]
@@ -162,32 +182,32 @@ impl Wide<4> for V3 {
 
     #[inline(always)]
     fn add(self, a: __m256i, b: __m256i) -> __m256i {
-        self.avx2._mm256_add_epi64(a, b)
+        self.simd.avx2._mm256_add_epi64(a, b)
     }
 
     #[inline(always)]
     fn xor(self, a: __m256i, b: __m256i) -> __m256i {
-        self.avx2._mm256_xor_si256(a, b)
+        self.simd.avx2._mm256_xor_si256(a, b)
     }
 
     #[inline(always)]
     fn rotate_32(self, a: __m256i) -> __m256i {
-        self.avx2._mm256_shuffle_epi32::<0b10_11_00_01>(a)
+        self.simd.avx2._mm256_shuffle_epi32::<0b10_11_00_01>(a)
     }
 
     #[inline(always)]
     fn rotate_24(self, a: __m256i) -> __m256i {
-        self.avx2._mm256_shuffle_epi8(a, cast(rotation(3)))
+        self.simd.avx2._mm256_shuffle_epi8(a, self.by_24)
     }
 
     #[inline(always)]
     fn rotate_16(self, a: __m256i) -> __m256i {
-        self.avx2._mm256_shuffle_epi8(a, cast(rotation(2)))
+        self.simd.avx2._mm256_shuffle_epi8(a, self.by_16)
     }
 
     #[inline(always)]
     fn rotate_63(self, a: __m256i) -> __m256i {
-        let carry = self.avx2._mm256_srli_epi64::<63>(a);
+        let carry = self.simd.avx2._mm256_srli_epi64::<63>(a);
         self.xor(self.add(a, a), carry)
     }
 }
@@ -200,7 +220,7 @@ struct HashRecords<'a, S> {
     nodes: &'a mut [Node],
 }
 
-impl NullaryFnOnce for HashRecords<'_, V3> {
+impl NullaryFnOnce for HashRecords<'_, Four> {
     type Output = ();
 
     #[inline(always)]
@@ -267,7 +287,7 @@ fn hash<const N: usize, S: Wide<N>>(
     // The first word is the prefix and seven bytes, so the others begin one byte early in a lane.
     let first = bytes.min(WORD - 1);
     let mut words = load(simd, &lanes.map(|lane| &lane[first..]), BLOCK - WORD, 1);
-    words[0] = simd.of(lanes.map(|lane| short(&lane[..first]) << 8 | u64::from(prefix)));
+    words[0] = simd.of(lanes.map(|lane| first_bytes(lane) << 8 | u64::from(prefix)));
     let mut hashed = BLOCK;
     while hashed < bytes + 1 {
         compress(simd, &mut state, &words, hashed as u64, false);
@@ -278,11 +298,23 @@ fn hash<const N: usize, S: Wide<N>>(
     state
 }
 
-/// At most eight bytes as a word.
+/// The first bytes as a word: eight, or as many as there are.
 #[inline(always)]
-fn short(bytes: &[u8]) -> u64 {
+fn first_bytes(bytes: &[u8]) -> u64 {
     let byte = |value: u64, byte: &u8| (value << 8) | u64::from(*byte);
-    bytes.iter().rev().fold(0, byte)
+    match bytes.first_chunk() {
+        Some(word) => u64::from_le_bytes(*word),
+        None => bytes.iter().rev().fold(0, byte),
+    }
+}
+
+/// The last `count` bytes as a word, 1 to 7.
+#[inline(always)]
+fn last_bytes(bytes: &[u8], count: usize) -> u64 {
+    match bytes.last_chunk() {
+        Some(word) => u64::from_le_bytes(*word) >> (8 * (WORD - count)),
+        None => first_bytes(&bytes[bytes.len() - count..]),
+    }
 }
 
 /// The first `most` bytes of every lane, or what there is of them, as the words of a block from
@@ -294,16 +326,30 @@ fn load<const N: usize, S: Wide<N>>(
     most: usize,
     skipped: usize,
 ) -> [S::Words; 16] {
-    let bytes = lanes[0].len().min(most);
-    let held = lanes.map(|lane| lane[..bytes].as_chunks::<WORD>());
-    let whole = bytes / WORD;
+    // With its length constant, a full block is loaded without a loop.
+    match lanes[0].len() {
+        bytes if bytes < most => load_all(simd, lanes, bytes, skipped),
+        _ => load_all(simd, lanes, most, skipped),
+    }
+}
+
+#[inline(always)]
+fn load_all<const N: usize, S: Wide<N>>(
+    simd: S,
+    lanes: &[&[u8]; N],
+    bytes: usize,
+    skipped: usize,
+) -> [S::Words; 16] {
+    let lanes = lanes.map(|lane| &lane[..bytes]);
+    let held = lanes.map(|lane| lane.as_chunks::<WORD>().0);
+    let (whole, rest) = (bytes / WORD, bytes % WORD);
     let mut words = [simd.of([0; N]); 16];
     let (_, places) = words.split_at_mut(skipped);
     for (at, word) in places.iter_mut().take(whole).enumerate() {
-        *word = simd.of(held.map(|(words, _)| u64::from_le_bytes(words[at])));
+        *word = simd.of(held.map(|words| u64::from_le_bytes(words[at])));
     }
-    if whole * WORD < bytes {
-        places[whole] = simd.of(held.map(|(_, rest)| short(rest)));
+    if rest > 0 {
+        places[whole] = simd.of(lanes.map(|lane| last_bytes(lane, rest)));
     }
     words
 }
