@@ -1,12 +1,13 @@
 //! The `codec` section of src/native.ts: numbers of JavaScript are checked here, everything else
 //! is tuskfs-codec.
 
-mod map;
+mod files;
 
 use std::io;
 
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
+use tuskfs_codec::encode::Source;
 use tuskfs_codec::metadata::{self, Metadata};
 use tuskfs_codec::shape::{Axis, Shape};
 use tuskfs_codec::{Indexed, bls, decode, encode, sliver};
@@ -142,14 +143,13 @@ pub fn encode_file<'env>(
 ) -> Result<Object<'env>> {
     promise(env, move || {
         let shards = count(n_shards)?;
-        let input = map::Input::open(&path).map_err(at_path(&path))?;
-        let shape = Shape::new(input.bytes().len() as u64, shards).map_err(failed)?;
-        let output = map::Output::create(&out_path, shape.slivers_bytes(), &input)
+        let input = files::Input::open(&path).map_err(at_path(&path))?;
+        let shape = Shape::new(input.bytes(), shards).map_err(failed)?;
+        let output = files::Output::create(&out_path, shape.slivers_bytes(), &input)
             .map_err(at_path(&out_path))?;
-        let metadata =
-            encode::encode_to(input.bytes(), shards, &|at, bytes| output.write(at, bytes))
-                .inspect_err(|_| output.remove())
-                .map_err(|error| Error::from_reason(format!("{out_path}: {error}")))?;
+        let metadata = encode::encode_to(&input, shards, &|at, bytes| output.write(at, bytes))
+            .inspect_err(|_| output.remove())
+            .map_err(|error| Error::from_reason(format!("{out_path}: {error}")))?;
         encoded(&metadata, shards)
     })
 }
@@ -158,9 +158,9 @@ pub fn encode_file<'env>(
 pub fn file_metadata<'env>(env: &'env Env, path: String, n_shards: f64) -> Result<Object<'env>> {
     promise(env, move || {
         let shards = count(n_shards)?;
-        let input = map::Input::open(&path).map_err(at_path(&path))?;
+        let input = files::Input::open(&path).map_err(at_path(&path))?;
         encoded(
-            &encode::metadata(input.bytes(), shards).map_err(failed)?,
+            &encode::metadata_of(&input, shards).map_err(failed)?,
             shards,
         )
     })

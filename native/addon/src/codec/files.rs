@@ -1,81 +1,41 @@
-//! The files of one task of the pool: what it reads as memory, what it writes.
-//!
-//! Whoever starts the task keeps the files as they are until it ends: a file that is cut short
-//! while it is mapped would end the process. Packs and their encodings are written by this process
-//! only, each under a name of its own.
+//! The files of one task of the pool. They are read and written by system calls: pages of a mapping
+//! would count as this process's memory, and a file cut short would end it.
 
-use std::ffi::c_void;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::ptr;
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use tuskfs_codec::encode::Source;
 
-/// A mapped file, read-only; unmapped when dropped.
-struct Map {
-    at: *mut c_void,
-    bytes: usize,
-}
-
-impl Map {
-    fn new(file: &File, bytes: usize) -> io::Result<Self> {
-        // An empty file cannot be mapped, and needs not be.
-        let at = match bytes {
-            0 => ptr::dangling_mut::<u8>().cast(),
-            // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
-            _ => unsafe {
-                mmap(
-                    ptr::null_mut(),
-                    bytes,
-                    ProtFlags::READ,
-                    MapFlags::SHARED,
-                    file,
-                    0,
-                )?
-            },
-        };
-        Ok(Self { at, bytes })
-    }
-}
-
-impl Drop for Map {
-    fn drop(&mut self) {
-        if self.bytes > 0 {
-            // SAFETY: this is the whole of our own mapping, and no slice of it outlives us.
-            // The kernel refuses only what was never mapped.
-            let _ = unsafe { munmap(self.at, self.bytes) };
-        }
-    }
-}
-
-/// The bytes of a file, read-only.
+/// A file that is read by many threads at once, which stays as long as it is.
 pub struct Input {
-    map: Map,
     file: File,
+    bytes: u64,
 }
 
 impl Input {
-    /// Maps the file at `path`.
+    /// Opens the file at `path`.
     pub fn open(path: &str) -> io::Result<Self> {
         let file = File::open(path)?;
-        let bytes = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-        let map = Map::new(&file, bytes)?;
-        Ok(Self { map, file })
-    }
-
-    /// The file's bytes.
-    pub fn bytes(&self) -> &[u8] {
-        // SAFETY: the mapping is readable, `bytes` long and lives as long as `self`; nobody writes
-        // to the file meanwhile (see the head of this file).
-        unsafe { std::slice::from_raw_parts(self.map.at.cast(), self.map.bytes) }
+        let bytes = file.metadata()?.len();
+        Ok(Self { file, bytes })
     }
 }
 
-/// A file of fixed length that many threads write parts of. Not through memory: the kernel takes a
-/// written run of pages in a third of the time that it takes to hand them out one by one.
+impl Source for Input {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn read(&self, offset: usize, to: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(to, offset as u64)
+    }
+}
+
+/// A file of fixed length that many threads write parts of. The kernel takes a written run of pages
+/// in a third of the time that it takes to hand out those of a mapping one by one.
 pub struct Output {
     file: File,
     path: String,
