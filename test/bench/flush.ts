@@ -11,7 +11,7 @@ import { Sandbox, until } from '../support/sandbox.ts';
 import { buildClient, type Run, rateOf } from './client.ts';
 import { chosen, type RowPlan } from './plan.ts';
 import { type BenchRow, median } from './rows.ts';
-import { cpuSeconds } from './usage.ts';
+import { cpuSeconds, memoryMb } from './usage.ts';
 
 const VOLUME = 'flushed';
 const NICE = 19;
@@ -45,7 +45,11 @@ export const benchFlush = async (
       await bench.rows(plan, false, `rest-${round}`);
       await bench.rows(plan, true, `flush-${round}`);
     }
-    return bench.result(plan, only);
+    const peak = memoryMb(await sandbox.pid(VOLUME), 'VmHWM');
+    return [
+      ...bench.result(plan, only),
+      { bench: 'flush', row: 'memory', unit: 'MB', tuskfs: peak, peers: {} },
+    ];
   } finally {
     await sandbox.close();
   }

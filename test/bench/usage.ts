@@ -8,8 +8,8 @@ const statusOf = (path: string, key: string): number =>
 const tasksOf = (pid: number): string[] =>
   readdirSync(`/proc/${pid}/task`).map(task => `/proc/${pid}/task/${task}`);
 
-/** Memory that it holds in 10⁶ bytes: all of it, mapped files included, or what is its own alone. */
-export const memoryMb = (pid: number, part: 'VmRSS' | 'RssAnon' = 'VmRSS'): number =>
+/** Memory that it holds in 10⁶ bytes: all of it, mapped files included, the most of that ever, or what is its own alone. */
+export const memoryMb = (pid: number, part: 'VmRSS' | 'VmHWM' | 'RssAnon' = 'VmRSS'): number =>
   (statusOf(`/proc/${pid}/status`, part) * 1024) / 1e6;
 
 /** Processor time of its threads of now. */
