@@ -103,6 +103,8 @@ export class SliverFile {
   #end = 0;
   #newBytes = 0;
   #writing: Promise<void> | undefined;
+  /** Why bytes did not reach the disk: Linux forgets which, so a later success would prove nothing. */
+  #failure: unknown;
 
   constructor(path: string) {
     this.#path = path;
@@ -136,7 +138,7 @@ export class SliverFile {
     this.#places.set(sliverName(pair, type), { at, bytes: bytes.length });
     this.#end = at + bytes.length;
     this.#newBytes += bytes.length;
-    // Whoever needs it durable tries again, and is told of a failure.
+    // `sync` tells of a failure.
     if (this.#newBytes >= WRITE_BYTES) this.#write().catch(() => undefined);
   }
 
@@ -173,6 +175,7 @@ export class SliverFile {
   /** Makes everything that was kept so far durable, but for the file's name. */
   async sync(): Promise<void> {
     while (this.#writing !== undefined) await this.#writing;
+    if (this.#failure !== undefined) throw this.#failure;
     await this.#write();
   }
 
@@ -182,6 +185,9 @@ export class SliverFile {
     this.#writing = reading(this.#path, fd => datasync(fd));
     try {
       await this.#writing;
+    } catch (error) {
+      this.#failure = error;
+      throw error;
     } finally {
       this.#writing = undefined;
     }
