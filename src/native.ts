@@ -280,6 +280,14 @@ export interface MountOutcome {
   message: string;
 }
 
+/** Requests and replies of a device. */
+export interface FuseCalls {
+  /** Length of the request just read, 0 when it is the event loop's turn, or a negative errno. */
+  next(): number;
+  /** Sends the reply buffer as far as its header says; 0 or a negative errno. */
+  send(): number;
+}
+
 /** One open /dev/fuse, mounted. All calls but `notify` take microseconds. */
 export interface FuseDevice {
   /** Where `next` puts requests; to be asked for once. The payload of a WRITE starts on a page. */
@@ -290,10 +298,8 @@ export interface FuseDevice {
   start(onReadable: () => void): void;
   /** Begins a turn that the event loop has not asked for, behind an answer that was given late. */
   look(): void;
-  /** Length of the request just read, 0 when it is the event loop's turn, or a negative errno. */
-  next(): number;
-  /** Sends the first `length` bytes of the reply buffer; 0 or a negative errno. */
-  send(length: number): number;
+  /** What is called for every request, as plain functions: calling a method would cost as much again. */
+  calls(): FuseCalls;
   /** Sends the first `length` bytes of the reply buffer with `views` (at most 1,000) behind them. */
   sendViews(length: number, views: Buffer[]): number;
   /** Sends a notification from a thread that serves nothing; resolves to 0 or a negative errno. */

@@ -8,7 +8,7 @@ import { Errno } from '../base/errno.ts';
 import { messageOf } from '../base/errors.ts';
 import { failpoint } from '../base/failpoints.ts';
 import { log } from '../base/log.ts';
-import type { FuseDevice } from '../native.ts';
+import type { FuseCalls, FuseDevice } from '../native.ts';
 import { RequestCaller } from './caller.ts';
 import type { Answer, Changes, Filesystem, Shown } from './filesystem.ts';
 import { encodeNegative, type Form } from './forms.ts';
@@ -85,6 +85,7 @@ export class Session implements Exchange {
   readonly #changedBefore: (mark: number) => Changes | undefined;
   readonly #agreed = Promise.withResolvers<Agreement>();
   readonly #device: FuseDevice;
+  readonly #calls: FuseCalls;
   readonly #reply: Reply;
   readonly #without: number;
   readonly #pending = new Map<bigint, Pending>();
@@ -107,6 +108,7 @@ export class Session implements Exchange {
     this.agreement = options.agreement ?? NOTHING_AGREED;
     if (options.agreement !== undefined) this.#agreed.resolve(options.agreement);
     this.#device = device;
+    this.#calls = device.calls();
     this.request = new Request(device.request());
     this.#reply = new Reply(device.reply(), shown);
     // Access control lists would let in whom the umask keeps out.
@@ -182,7 +184,7 @@ export class Session implements Exchange {
   /** Everything that waits, for as long as the device thinks right. */
   #turn(): void {
     let length = 0;
-    while (!this.#closed && (length = this.#device.next()) > 0) this.#serve(length);
+    while (!this.#closed && (length = this.#calls.next()) > 0) this.#serve(length);
     if (!this.#closed && length < 0) this.#end(-length);
   }
 
@@ -289,14 +291,14 @@ export class Session implements Exchange {
     const reply = this.#reply;
     reply.header(OUT_HEADER_BYTES + bytes, 0, to.uniqueLow, to.uniqueHigh);
     const views = reply.views;
-    if (views === undefined) return this.#device.send(OUT_HEADER_BYTES + bytes);
+    if (views === undefined) return this.#calls.send();
     reply.views = undefined;
     return this.#device.sendViews(OUT_HEADER_BYTES, views);
   }
 
   #fail(to: RequestCaller, errno: number): void {
     this.#reply.header(OUT_HEADER_BYTES, -errno, to.uniqueLow, to.uniqueHigh);
-    this.#device.send(OUT_HEADER_BYTES);
+    this.#calls.send();
   }
 
   /** An error of the file system's own: the caller gets EIO, the log the reason. */

@@ -1,5 +1,5 @@
 /** /dev/fuse in memory: what the session does with given requests, without a kernel. */
-import type { FuseDevice } from '../../src/native.ts';
+import type { FuseCalls, FuseDevice } from '../../src/native.ts';
 
 const IO_BYTES = 1 << 20;
 
@@ -31,16 +31,17 @@ export class MemoryDevice implements FuseDevice {
     this.#onReadable = onReadable;
   }
   look(): void {}
-  next(): number {
+  calls(): FuseCalls {
+    const send = () => this.sendViews(this.#reply.readUInt32LE(0), []);
+    return { next: () => this.#next(), send };
+  }
+  #next(): number {
     const request = this.#queue.shift();
     if (request === undefined) return this.#unmounted ? -19 : 0;
     // What a longer request left behind must not be taken for this one's.
     this.#request.fill(0xee);
     request.copy(this.#request);
     return request.length;
-  }
-  send(length: number): number {
-    return this.sendViews(length, []);
   }
   sendViews(length: number, views: Buffer[]): number {
     const bytes = Buffer.concat([this.#reply.subarray(0, length), ...views]);

@@ -6,6 +6,7 @@ mod memory;
 mod mount;
 mod pace;
 mod watch;
+mod wire;
 
 use std::os::fd::RawFd;
 

@@ -1,6 +1,5 @@
-//! One open /dev/fuse: non-blocking reads into one request buffer, replies from one reply
-//! buffer, notifications from a thread of their own (the kernel may make them wait for an answer
-//! of this very process).
+//! One open /dev/fuse for JavaScript; notifications are sent from a thread of their own (the kernel
+//! may make them wait for an answer of this very process).
 
 use std::cell::RefCell;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -11,31 +10,26 @@ use std::sync::mpsc::{Sender, channel};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::io::{Errno, FdFlags, IoSlice, fcntl_setfd, read, write, writev};
+use rustix::io::{FdFlags, fcntl_setfd, write};
 
-use super::memory::Memory;
-use super::pace::{Pace, now_ns};
 use super::watch::Watch;
-
-const PAGE: usize = 4096;
-/// Header and fixed part of a WRITE. Requests are read so that its payload starts on a page.
-const WRITE_HEAD: usize = 80;
-/// Most views of one reply (IOV_MAX is 1024).
-const VIEWS_MAX: usize = 1000;
-/// Looks between two readings of the clock while spinning.
-const LOOKS: u32 = 4;
+use super::wire::{REQUEST_AT, Wire, outcome};
 
 /// Resolves the promise of a notification.
 type Tell = Box<dyn FnOnce(i32) + Send>;
 /// A message and whom to tell.
 type Note = (Vec<u8>, Tell);
 
+/// What is called for every request.
+#[napi(object, object_from_js = false)]
+pub struct Calls<'env> {
+    pub next: Function<'env, (), i32>,
+    pub send: Function<'env, (), i32>,
+}
+
 #[napi]
 pub struct FuseDevice {
-    fd: RefCell<Option<Arc<OwnedFd>>>,
-    request: Arc<Memory>,
-    reply: Arc<Memory>,
-    pace: Rc<Pace>,
+    wire: Rc<Wire>,
     watch: RefCell<Option<Watch>>,
     notifier: RefCell<Option<Sender<Note>>>,
 }
@@ -50,10 +44,7 @@ impl FuseDevice {
         set.and_then(|()| fcntl_setfd(&fd, FdFlags::CLOEXEC))
             .map_err(|error| Error::from_reason(format!("the FUSE descriptor: {error}")))?;
         Ok(Self {
-            fd: RefCell::new(Some(Arc::new(fd))),
-            request: Memory::new(io_bytes as usize + 2 * PAGE)?,
-            reply: Memory::new(io_bytes as usize + PAGE)?,
-            pace: Rc::new(Pace::default()),
+            wire: Rc::new(Wire::new(fd, io_bytes as usize)?),
             watch: RefCell::new(None),
             notifier: RefCell::new(None),
         })
@@ -62,20 +53,20 @@ impl FuseDevice {
     /// Where `next` puts requests. To be asked for once.
     #[napi]
     pub fn request<'env>(&self, env: &'env Env) -> Result<BufferSlice<'env>> {
-        self.request.buffer(env, PAGE - WRITE_HEAD)
+        self.wire.request.buffer(env, REQUEST_AT)
     }
 
     /// Where `send` takes replies from. To be asked for once.
     #[napi]
     pub fn reply<'env>(&self, env: &'env Env) -> Result<BufferSlice<'env>> {
-        self.reply.buffer(env, 0)
+        self.wire.reply.buffer(env, 0)
     }
 
     /// Calls `callback` from the event loop whenever a request waits or the connection ended.
     #[napi]
     pub fn start(&self, env: &Env, callback: Function<(), ()>) -> Result<()> {
         let fd = self.open_fd()?;
-        let watch = Watch::start(env, fd.as_raw_fd(), callback, Rc::clone(&self.pace))?;
+        let watch = Watch::start(env, fd.as_raw_fd(), callback, Rc::clone(&self.wire.pace))?;
         *self.watch.borrow_mut() = Some(watch);
         Ok(())
     }
@@ -83,83 +74,23 @@ impl FuseDevice {
     /// Begins a turn that the event loop has not asked for: who was answered late may ask again.
     #[napi]
     pub fn look(&self) {
-        self.pace.looks_again();
+        self.wire.pace.looks_again();
     }
 
-    /// Length of the request just read, 0 when it is the event loop's turn, or a negative errno.
+    /// `next` and `send` as plain functions: looking a method's object up costs more than they do.
     #[napi]
-    pub fn next(&self) -> i32 {
-        let guard = self.fd.borrow();
-        let Some(fd) = guard.as_ref() else {
-            return -Errno::NODEV.raw_os_error();
-        };
-        let mut now = now_ns();
-        if !self.pace.turn_lasts(now) {
-            self.pace.turn_ends(now, false);
-            return 0;
-        }
-        let from = PAGE - WRITE_HEAD;
-        let target = unsafe {
-            std::slice::from_raw_parts_mut(self.request.pointer(from), self.request.len() - from)
-        };
-        let mut until = None;
-        loop {
-            for _ in 0..LOOKS {
-                match read(fd, &mut *target) {
-                    Ok(length) => {
-                        self.pace.request_came(until.is_some());
-                        return length as i32;
-                    }
-                    Err(Errno::AGAIN) => std::hint::spin_loop(),
-                    // Interrupted before it was read, or refused by the kernel itself: none of ours.
-                    Err(Errno::INTR | Errno::NOENT | Errno::IO) => {}
-                    Err(error) => return -error.raw_os_error(),
-                }
-                if until.is_none() {
-                    break;
-                }
-            }
-            let spun = until.is_some();
-            let end = *until.get_or_insert_with(|| self.pace.look_until(now));
-            now = now_ns();
-            if now >= end {
-                self.pace.turn_ends(now, spun);
-                return 0;
-            }
-        }
-    }
-
-    /// Sends the first `length` bytes of the reply buffer; 0 or a negative errno.
-    #[napi]
-    pub fn send(&self, length: u32) -> i32 {
-        let guard = self.fd.borrow();
-        let Some(fd) = guard.as_ref() else {
-            return -Errno::NODEV.raw_os_error();
-        };
-        let length = (length as usize).min(self.reply.len());
-        let bytes = unsafe { std::slice::from_raw_parts(self.reply.pointer(0), length) };
-        outcome(write(fd, bytes))
+    pub fn calls<'env>(&self, env: &'env Env) -> Result<Calls<'env>> {
+        let (reads, sends) = (Rc::clone(&self.wire), Rc::clone(&self.wire));
+        Ok(Calls {
+            next: env.create_function_from_closure("next", move |_| Ok(reads.next()))?,
+            send: env.create_function_from_closure("send", move |_| Ok(sends.send()))?,
+        })
     }
 
     /// Sends the first `length` bytes of the reply buffer and `views` behind them as one reply.
     #[napi]
     pub fn send_views(&self, length: u32, views: Vec<BufferSlice>) -> i32 {
-        let guard = self.fd.borrow();
-        let Some(fd) = guard.as_ref() else {
-            return -Errno::NODEV.raw_os_error();
-        };
-        if views.len() > VIEWS_MAX {
-            return -Errno::INVAL.raw_os_error();
-        }
-        let length = (length as usize).min(self.reply.len());
-        let head = unsafe { std::slice::from_raw_parts(self.reply.pointer(0), length) };
-        for view in &views {
-            bring_in(view);
-        }
-        let mut parts = Vec::with_capacity(views.len() + 1);
-        parts.push(IoSlice::new(head));
-        parts.extend(views.iter().map(|view| IoSlice::new(view)));
-        outcome(writev(fd, &parts))
+        self.wire.send_views(length as usize, &views)
     }
 
     /// Sends a notification from a thread that serves nothing; resolves to 0 or a negative errno.
@@ -184,33 +115,15 @@ impl FuseDevice {
     pub fn close(&self) {
         self.watch.borrow_mut().take();
         self.notifier.borrow_mut().take();
-        self.fd.borrow_mut().take();
+        self.wire.fd.borrow_mut().take();
     }
 
     fn open_fd(&self) -> Result<Arc<OwnedFd>> {
-        let guard = self.fd.borrow();
+        let guard = self.wire.fd.borrow();
         guard
             .as_ref()
             .map(Arc::clone)
             .ok_or_else(|| Error::from_reason("the device is closed"))
-    }
-}
-
-/// Touches every page of mapped bytes. The kernel copies from pages that are there even while the
-/// process is being killed; bringing one in would fail then, and with it the program that reads.
-fn bring_in(bytes: &[u8]) {
-    for page in bytes.chunks(PAGE) {
-        std::hint::black_box(unsafe { std::ptr::read_volatile(page.as_ptr()) });
-    }
-    if let Some(last) = bytes.last() {
-        std::hint::black_box(unsafe { std::ptr::read_volatile(last) });
-    }
-}
-
-fn outcome(written: rustix::io::Result<usize>) -> i32 {
-    match written {
-        Ok(_) => 0,
-        Err(error) => -error.raw_os_error(),
     }
 }
 
