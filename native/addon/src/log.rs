@@ -5,25 +5,27 @@
 //! address range itself is given back when JavaScript collects the buffer. Only files whose every
 //! block is allocated are mapped, so that a full disk can never become a SIGBUS.
 
+mod files;
+mod holes;
+mod sync;
+
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
-use rustix::fs::{FallocateFlags, SeekFrom, fallocate, fdatasync, seek};
-use rustix::io::{Errno, IoSlice, pwritev};
+use rustix::io::{IoSlice, pwritev};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 use crate::sums::{Found, Sums};
+use files::{errno_of, failed, open_whole};
 
-/// Zeros are written, and bytes copied, in steps of this size.
+/// Bytes are copied in steps of this size.
 const STEP: usize = 256 * 1024;
 
 /// A segment that is mapped now.
@@ -55,118 +57,12 @@ fn kept() -> MutexGuard<'static, HashMap<u32, Arc<Mutex<Sums>>>> {
     locked(KEPT.get_or_init(Default::default))
 }
 
-/// A Node.js style message: it starts with the name of the errno, so that callers can tell a full disk.
-fn failed(what: &str, path: &str, errno: Errno) -> Error {
-    let name = match errno {
-        Errno::NOSPC => "ENOSPC",
-        Errno::DQUOT => "EDQUOT",
-        Errno::NOENT => "ENOENT",
-        Errno::ACCESS => "EACCES",
-        Errno::MFILE => "EMFILE",
-        Errno::ROFS => "EROFS",
-        _ => "EIO",
-    };
-    Error::from_reason(format!("{name}: {what} of {path}: {errno}"))
-}
-
-fn errno_of(error: &std::io::Error) -> Errno {
-    Errno::from_io_error(error).unwrap_or(Errno::IO)
-}
-
-fn open(path: &str, create: bool) -> Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(create)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| failed("opening", path, errno_of(&error)))
-}
-
-fn write_zeros(file: &File, bytes: u64) -> std::io::Result<()> {
-    let zeros = vec![0u8; STEP];
-    let mut at = 0;
-    while at < bytes {
-        let n = (bytes - at).min(STEP as u64) as usize;
-        file.write_all_at(&zeros[..n], at)?;
-        at += n as u64;
-    }
-    Ok(())
-}
-
-/// Allocates every block of a new file of `bytes`; no file is left behind on failure.
-fn allocate(path: &str, bytes: u64) -> Result<File> {
-    let file = open(path, true)?;
-    let done = match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-            write_zeros(&file, bytes).map_err(|error| errno_of(&error))
-        }
-        other => other,
-    };
-    match done {
-        Ok(()) => Ok(file),
-        Err(errno) => {
-            let _ = std::fs::remove_file(path);
-            Err(failed("allocating", path, errno))
-        }
-    }
-}
-
-/// Creates a segment file with all its blocks allocated (not yet written): microseconds on file
-/// systems with extents. ENOSPC throws and leaves no file behind.
-#[napi]
-pub fn segment_allocate(path: String, bytes: f64) -> Result<()> {
-    allocate(&path, bytes as u64).map(|_| ())
-}
-
-/// Writes zeros over a segment file (created if absent); file and name survive power loss then.
-#[napi]
-pub fn segment_prepare<'env>(env: &'env Env, path: String, bytes: f64) -> Result<Object<'env>> {
-    crate::pool::promise(env, move || {
-        let bytes = bytes as u64;
-        let file = allocate(&path, bytes)?;
-        write_zeros(&file, bytes)
-            .and_then(|()| file.sync_all())
-            .map_err(|error| {
-                let _ = std::fs::remove_file(&path);
-                failed("filling", &path, errno_of(&error))
-            })?;
-        sync_parent(&path)
-    })
-}
-
-fn sync_parent(path: &str) -> Result<()> {
-    let parent = Path::new(path).parent().unwrap_or(Path::new("."));
-    File::open(parent)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|error| failed("syncing the directory", path, errno_of(&error)))
-}
-
 /// What `segmentMap` returns.
 #[napi(object)]
 pub struct SegmentMapping {
     pub handle: u32,
     pub fd: i32,
     pub bytes: u32,
-}
-
-/// Opens a segment for mapping, and allocates what blocks it lacks: a power loss may have taken
-/// them, or somebody copied it with holes. Its bytes stay as they are.
-fn open_whole(path: &str) -> Result<(File, usize)> {
-    let file = open(path, false)?;
-    let facts = file
-        .metadata()
-        .map_err(|error| failed("reading the size", path, errno_of(&error)))?;
-    let bytes = facts.len() as usize;
-    if bytes == 0 {
-        return Err(Error::from_reason(format!("EIO: {path} is empty")));
-    }
-    if facts.blocks() * 512 < facts.len() {
-        fallocate(&file, FallocateFlags::empty(), 0, facts.len())
-            .map_err(|errno| failed("allocating the missing blocks", path, errno))?;
-    }
-    Ok((file, bytes))
 }
 
 /// Maps a segment shared and writable, once every block of it is allocated; `before` is the handle
@@ -414,47 +310,6 @@ pub fn segment_verify<'env>(env: &'env Env, handle: u32) -> Result<Object<'env>>
     })
 }
 
-type Sync = Box<dyn FnOnce() + Send>;
-
-/// The thread that syncs segments. It is not one of the pool: callers wait for it, and must not
-/// stand behind work that takes long or runs at a lower priority.
-fn sync_thread() -> Result<Sender<Sync>> {
-    static THREAD: Mutex<Option<Sender<Sync>>> = Mutex::new(None);
-    let mut thread = THREAD
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some(queue) = &*thread {
-        return Ok(queue.clone());
-    }
-    let (queue, syncs) = channel::<Sync>();
-    std::thread::Builder::new()
-        .name("tuskfs-sync".into())
-        .spawn(move || syncs.into_iter().for_each(|sync| sync()))
-        .map_err(|error| Error::from_reason(format!("a thread could not be started: {error}")))?;
-    *thread = Some(queue.clone());
-    Ok(queue)
-}
-
-/// fdatasync on a thread of its own.
-#[napi]
-pub fn segment_sync<'env>(env: &'env Env, handle: u32) -> Result<Object<'env>> {
-    let file = lock().get(&handle).map(|segment| segment.file.clone());
-    let (deferred, promise) = env.create_deferred()?;
-    let sync: Sync = Box::new(move || {
-        let done = file.ok_or_else(not_mapped).and_then(|file| {
-            fdatasync(&*file).map_err(|errno| failed("fdatasync", "a segment", errno))
-        });
-        match done {
-            Ok(()) => deferred.resolve(|_| Ok(())),
-            Err(error) => deferred.reject(error),
-        }
-    });
-    sync_thread()?
-        .send(sync)
-        .map_err(|_| Error::from_reason("the thread that syncs segments is gone"))?;
-    Ok(promise)
-}
-
 fn slice(data: &[u8], from: u32, to: u32) -> Result<&[u8]> {
     data.get(from as usize..to as usize)
         .ok_or_else(|| Error::from_reason(format!("[{from}, {to}) of {} bytes", data.len())))
@@ -464,41 +319,4 @@ fn slice(data: &[u8], from: u32, to: u32) -> Result<&[u8]> {
 #[napi(js_name = "crc32c")]
 pub fn crc32c(data: &[u8], from: u32, to: u32, seed: u32) -> Result<u32> {
     Ok(crc32c::crc32c_append(seed, slice(data, from, to)?))
-}
-
-/// A file descriptor owned by JavaScript, borrowed for one call.
-fn borrowed(fd: i32) -> Result<std::os::fd::BorrowedFd<'static>> {
-    if fd < 0 {
-        return Err(Error::from_reason(format!("{fd} is no file descriptor")));
-    }
-    // SAFETY: the caller keeps the descriptor open for the length of the call.
-    Ok(unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) })
-}
-
-/// fallocate(PUNCH_HOLE | KEEP_SIZE).
-#[napi]
-pub fn punch_hole(fd: i32, offset: f64, length: f64) -> Result<()> {
-    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    fallocate(borrowed(fd)?, flags, offset as u64, length as u64)
-        .map_err(|errno| failed("punching a hole", "a file", errno))
-}
-
-fn seek_to(fd: i32, to: SeekFrom) -> Result<f64> {
-    match seek(borrowed(fd)?, to) {
-        Ok(at) => Ok(at as f64),
-        Err(Errno::NXIO) => Ok(-1.0),
-        Err(errno) => Err(failed("lseek", "a file", errno)),
-    }
-}
-
-/// Next data at or after `offset`, −1 if none.
-#[napi]
-pub fn seek_data(fd: i32, offset: f64) -> Result<f64> {
-    seek_to(fd, SeekFrom::Data(offset as u64))
-}
-
-/// Next hole at or after `offset`, −1 if none.
-#[napi]
-pub fn seek_hole(fd: i32, offset: f64) -> Result<f64> {
-    seek_to(fd, SeekFrom::Hole(offset as u64))
 }

@@ -20,6 +20,8 @@ pub mod seal;
 pub mod shape;
 pub mod sliver;
 mod strip;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 pub use error::{Error, Result};
 pub use reed_solomon::Indexed;

@@ -1,0 +1,119 @@
+//! Segment files: made with all their blocks, opened, and what is said of failures.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use napi::bindgen_prelude::*;
+use napi_derive::napi;
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+/// Zeros are written in steps of this size.
+const STEP: usize = 256 * 1024;
+
+/// A Node.js style message: it starts with the name of the errno, so that callers can tell a full disk.
+pub fn failed(what: &str, path: &str, errno: Errno) -> Error {
+    let name = match errno {
+        Errno::NOSPC => "ENOSPC",
+        Errno::DQUOT => "EDQUOT",
+        Errno::NOENT => "ENOENT",
+        Errno::ACCESS => "EACCES",
+        Errno::MFILE => "EMFILE",
+        Errno::ROFS => "EROFS",
+        _ => "EIO",
+    };
+    Error::from_reason(format!("{name}: {what} of {path}: {errno}"))
+}
+
+pub fn errno_of(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+fn open(path: &str, create: bool) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(create)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| failed("opening", path, errno_of(&error)))
+}
+
+fn write_zeros(file: &File, bytes: u64) -> std::io::Result<()> {
+    let zeros = vec![0u8; STEP];
+    let mut at = 0;
+    while at < bytes {
+        let n = (bytes - at).min(STEP as u64) as usize;
+        file.write_all_at(&zeros[..n], at)?;
+        at += n as u64;
+    }
+    Ok(())
+}
+
+/// Allocates every block of a new file of `bytes`; no file is left behind on failure.
+fn allocate(path: &str, bytes: u64) -> Result<File> {
+    let file = open(path, true)?;
+    let done = match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+            write_zeros(&file, bytes).map_err(|error| errno_of(&error))
+        }
+        other => other,
+    };
+    match done {
+        Ok(()) => Ok(file),
+        Err(errno) => {
+            let _ = std::fs::remove_file(path);
+            Err(failed("allocating", path, errno))
+        }
+    }
+}
+
+/// Creates a segment file with all its blocks allocated (not yet written): microseconds on file
+/// systems with extents. ENOSPC throws and leaves no file behind.
+#[napi]
+pub fn segment_allocate(path: String, bytes: f64) -> Result<()> {
+    allocate(&path, bytes as u64).map(|_| ())
+}
+
+/// Writes zeros over a segment file (created if absent); file and name survive power loss then.
+#[napi]
+pub fn segment_prepare<'env>(env: &'env Env, path: String, bytes: f64) -> Result<Object<'env>> {
+    crate::pool::promise(env, move || {
+        let bytes = bytes as u64;
+        let file = allocate(&path, bytes)?;
+        write_zeros(&file, bytes)
+            .and_then(|()| file.sync_all())
+            .map_err(|error| {
+                let _ = std::fs::remove_file(&path);
+                failed("filling", &path, errno_of(&error))
+            })?;
+        sync_parent(&path)
+    })
+}
+
+fn sync_parent(path: &str) -> Result<()> {
+    let parent = Path::new(path).parent().unwrap_or(Path::new("."));
+    File::open(parent)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|error| failed("syncing the directory", path, errno_of(&error)))
+}
+
+/// Opens a segment for mapping, and allocates what blocks it lacks: a power loss may have taken
+/// them, or somebody copied it with holes. Its bytes stay as they are.
+pub fn open_whole(path: &str) -> Result<(File, usize)> {
+    let file = open(path, false)?;
+    let facts = file
+        .metadata()
+        .map_err(|error| failed("reading the size", path, errno_of(&error)))?;
+    let bytes = facts.len() as usize;
+    if bytes == 0 {
+        return Err(Error::from_reason(format!("EIO: {path} is empty")));
+    }
+    if facts.blocks() * 512 < facts.len() {
+        fallocate(&file, FallocateFlags::empty(), 0, facts.len())
+            .map_err(|errno| failed("allocating the missing blocks", path, errno))?;
+    }
+    Ok((file, bytes))
+}
