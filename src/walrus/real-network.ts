@@ -52,10 +52,13 @@ import { startRelayedUpload } from './nodes/relayed-upload.ts';
 import { MetadataCache, type ReadParts } from './nodes/slivers.ts';
 import { startUpload } from './nodes/upload.ts';
 import { readBlob, spotCheck } from './nodes/whole.ts';
+import { WirePool } from './nodes/wire-pool.ts';
 import type { Wallet } from './wallet.ts';
 
 /** Slivers in memory at a time, over all uploads. */
 const UPLOAD_BUDGET_BYTES = 48 * 1024 * 1024;
+/** Slivers that are read back for a check at a time, over all blobs. */
+const CHECK_BUDGET_BYTES = 8 * 1024 * 1024;
 
 /** How to reach a network. */
 export interface RealNetworkSettings {
@@ -90,6 +93,8 @@ export class RealNetwork implements Network {
   readonly #client: NodeClient;
   readonly #metadata = new MetadataCache();
   readonly #budget = new ByteBudget(UPLOAD_BUDGET_BYTES);
+  readonly #checkBudget = new ByteBudget(CHECK_BUDGET_BYTES);
+  readonly #pool = new WirePool();
   readonly #relay: Relay | undefined;
 
   constructor(
@@ -277,7 +282,7 @@ export class RealNetwork implements Network {
     object: { readonly objectId: SuiId; readonly deletable: boolean },
     options: Parameters<Network['store']>[2],
   ): StoreRun {
-    const parts = { ...this.#parts, budget: this.#budget };
+    const parts = { ...this.#parts, budget: this.#budget, pool: this.#pool };
     const { blobPath } = file;
     const { digest = '', relay: ticket } = options.registration ?? {};
     const relay = this.#relay;
@@ -312,7 +317,8 @@ export class RealNetwork implements Network {
     count: number,
     signal: AbortSignal,
   ): ReturnType<Network['spotCheck']> {
-    return spotCheck(this.#parts, blob, metadata, count, signal);
+    const parts = { ...this.#parts, budget: this.#checkBudget };
+    return spotCheck(parts, blob, metadata, count, signal);
   }
 
   health(): NodeHealth[] {

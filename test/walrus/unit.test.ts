@@ -39,6 +39,7 @@ import {
   wireSliver,
 } from '../../src/walrus/nodes/places.ts';
 import { compressP256 } from '../../src/walrus/nodes/tls.ts';
+import { WirePool } from '../../src/walrus/nodes/wire-pool.ts';
 import { retry } from '../../src/walrus/retry.ts';
 import { loadWallet, saveWallet, Wallet } from '../../src/walrus/wallet.ts';
 
@@ -317,6 +318,21 @@ test('a budget of bytes is never passed and serves in order', async () => {
   await expect(waiting).rejects.toMatchObject({ code: 'aborted' });
   await holding;
   await budget.using(100, signal, async () => {});
+});
+
+test('the pool of wire buffers gives memory away again, never to two at a time', () => {
+  const pool = new WirePool();
+  const [first, second] = [pool.take(100_000), pool.take(100_000)];
+  expect(first.length).toBe(100_000);
+  expect(second.buffer).not.toBe(first.buffer);
+  pool.give(first);
+  const third = pool.take(110_000);
+  expect(third.length).toBe(110_000);
+  expect(third.buffer).toBe(first.buffer);
+  pool.give(second);
+  expect(pool.take(200_000).buffer).not.toBe(second.buffer);
+  expect(pool.take(1).buffer).toBe(second.buffer);
+  expect(pool.take(1).buffer).not.toBe(second.buffer);
 });
 
 test('the lane: one signed transaction at a time, closed while an outcome is unknown', async () => {

@@ -51,29 +51,25 @@ export interface WireSliver {
   readonly data: Buffer;
 }
 
-/** A buffer for slivers of `length` data bytes, with everything but data and index in place. */
-export const wireBuffer = (length: number, symbolBytes: number): WireSliver => {
+/**
+ * A sliver of `length` data bytes, with everything but the data in place; in `wire`, of as many
+ * bytes as `wireBytes` says.
+ */
+export const wireSliver = (
+  length: number,
+  symbolBytes: number,
+  index: number,
+  wire: Buffer = Buffer.allocUnsafeSlow(wireBytes(length)),
+): WireSliver => {
   const head = lengthBytes(length);
-  const wire = Buffer.allocUnsafeSlow(head + length + 4);
   let rest = length;
   for (let at = 0; at < head; at++) {
     wire[at] = (rest % 128) | (at < head - 1 ? 128 : 0);
     rest = Math.floor(rest / 128);
   }
   wire.writeUInt16LE(symbolBytes, head + length);
+  wire.writeUInt16LE(index, head + length + 2);
   return { wire, data: wire.subarray(head, head + length) };
-};
-
-/** Makes a buffer that of the sliver with this index. */
-export const setIndex = ({ wire }: WireSliver, index: number): void => {
-  wire.writeUInt16LE(index, wire.length - 2);
-};
-
-/** A buffer for one sliver, with everything but the data in place. */
-export const wireSliver = (length: number, symbolBytes: number, index: number): WireSliver => {
-  const made = wireBuffer(length, symbolBytes);
-  setIndex(made, index);
-  return made;
 };
 
 /** The data of a sliver that arrived; undefined if it is not the sliver of that shape and index. */

@@ -10,7 +10,8 @@ import type { EncodedFile, StorageNode } from '../network.ts';
 import { backoffMs, type Parts, pause, type RetryPolicy, retry } from '../retry.ts';
 import type { ByteBudget } from './budget.ts';
 import { isUnregistered, type NodeClient, type StoredObject } from './client.ts';
-import { pairOfShard, setIndex, type WireSliver, wireBuffer } from './places.ts';
+import { pairOfShard, type WireSliver, wireBytes, wireSliver } from './places.ts';
+import type { WirePool } from './wire-pool.ts';
 
 const NODE_RETRY: RetryPolicy = { tries: 5, baseMs: 200, maxMs: 2_000 };
 /** Nodes learn of a registration some time after the chain. */
@@ -18,9 +19,6 @@ const REGISTRATION_MS = 60_000;
 const REGISTRATION: RetryPolicy = { tries: Number.POSITIVE_INFINITY, baseMs: 200, maxMs: 1_000 };
 /** Pairs on their way to one node, two requests each. */
 const PAIRS_AT_ONCE = 2;
-
-/** Both slivers of a pair as they travel; used again for other pairs. */
-type PairBuffers = Readonly<Record<SliverType, WireSliver>>;
 
 /** What the nodes of one upload have in common. */
 export interface UploadWork extends Parts {
@@ -34,8 +32,7 @@ export interface UploadWork extends Parts {
   readonly handle: FileHandle;
   readonly shape: BlobShape;
   readonly rotation: number;
-  /** Buffers that are free: as many as were ever in use at a time. */
-  readonly buffers: PairBuffers[];
+  readonly pool: WirePool;
   /** Bytes that a node has now, sent or found there. */
   readonly onStored: (bytes: number) => void;
 }
@@ -140,22 +137,25 @@ const storePair = async (
           ),
         ),
       );
-      work.buffers.push(slivers);
+      for (const type of TYPES) work.pool.give(slivers[type].wire);
     });
   }
   for (const type of TYPES) work.onStored(sliverBytes(shape, type));
 };
 
 /** Both slivers of a pair, which stand side by side in the file, as they travel. */
-const readPair = async (work: UploadWork, pair: number): Promise<PairBuffers> => {
-  const { shape, file, handle } = work;
+const readPair = async (
+  work: UploadWork,
+  pair: number,
+): Promise<Record<SliverType, WireSliver>> => {
+  const { shape, file, handle, pool } = work;
   const { primaryBytes, secondaryBytes, symbolBytes } = shape;
-  const slivers = work.buffers.pop() ?? {
-    primary: wireBuffer(primaryBytes, symbolBytes),
-    secondary: wireBuffer(secondaryBytes, symbolBytes),
+  const sliver = (length: number, index: number) =>
+    wireSliver(length, symbolBytes, index, pool.take(wireBytes(length)));
+  const slivers = {
+    primary: sliver(primaryBytes, pair),
+    secondary: sliver(secondaryBytes, file.nShards - 1 - pair),
   };
-  setIndex(slivers.primary, pair);
-  setIndex(slivers.secondary, file.nShards - 1 - pair);
   const wanted = pairBytes(shape);
   const parts = [slivers.primary.data, slivers.secondary.data];
   const { bytesRead } = await handle.readv(parts, pair * wanted);

@@ -24,6 +24,7 @@ import type { NodeClient, RawConfirmation, StoredObject } from './client.ts';
 import { rotationOf } from './places.ts';
 import { pairBytes, retryNode, storeOnNode, type UploadWork } from './upload-node.ts';
 import { type ReadCommittee, Round } from './upload-round.ts';
+import type { WirePool } from './wire-pool.ts';
 
 /** How long a node may confirm for another epoch than the chain's before it counts as failed. */
 const EPOCH_LAG_MS = 60_000;
@@ -33,6 +34,7 @@ const EPOCH_LAG: RetryPolicy = { tries: Number.POSITIVE_INFINITY, baseMs: 250, m
 export interface UploadParts extends Parts {
   readonly client: NodeClient;
   readonly budget: ByteBudget;
+  readonly pool: WirePool;
   readonly committee: ReadCommittee;
 }
 
@@ -147,7 +149,6 @@ class Upload {
       );
     } finally {
       round.end();
-      work.buffers.length = 0;
     }
     if (round.next !== undefined) return round.next;
     for (const liar of confirmations.verify()) this.#lied(liar);
@@ -156,14 +157,13 @@ class Upload {
   }
 
   #work(committee: Committee, handle: FileHandle): UploadWork {
-    const { client, budget, clock, random } = this.#parts;
+    const { client, budget, pool, clock, random } = this.#parts;
     return {
-      ...{ client, budget, clock, random, handle },
+      ...{ client, budget, pool, clock, random, handle },
       nodeBytesMax: budget.limitBytes / committee.nodes.length,
       file: this.#file,
       object: this.#object,
       shape: this.#shape,
-      buffers: [],
       rotation: rotationOf(this.#file.blobId, this.#file.nShards),
       onStored: bytes => {
         this.#progress.bytesSent += bytes;

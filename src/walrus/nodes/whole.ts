@@ -6,6 +6,7 @@ import type { BlobId, SliverType } from '../../base/ids.ts';
 import { sample } from '../../base/random.ts';
 import { native } from '../../native.ts';
 import type { BlobRef, Network } from '../network.ts';
+import type { ByteBudget } from './budget.ts';
 import { readPrimaries } from './read.ts';
 import { BlobSlivers, type MetadataCache, type ReadParts, sizeOfMetadata } from './slivers.ts';
 
@@ -39,9 +40,9 @@ export const readBlob = async (
   return whole.subarray(0, blob.size);
 };
 
-/** Reads random slivers back from the nodes that must hold them, and verifies each. */
+/** Reads random slivers back from the nodes that must hold them, within a budget, and verifies each. */
 export const spotCheck = async (
-  parts: ReadParts,
+  parts: ReadParts & { readonly budget: ByteBudget },
   blob: BlobRef,
   metadata: Buffer,
   count: number,
@@ -49,6 +50,7 @@ export const spotCheck = async (
 ): ReturnType<Network['spotCheck']> => {
   const committee = await parts.committee(false, signal);
   const slivers = new BlobSlivers(parts.client, committee, blob, metadata);
+  const { primaryBytes } = slivers.shape;
   const failed: { type: SliverType; index: number; node: string; reason: string }[] = [];
   let held = 0;
   await Promise.all(
@@ -56,7 +58,7 @@ export const spotCheck = async (
       const type: SliverType = place < blob.nShards ? 'primary' : 'secondary';
       const index = place % blob.nShards;
       try {
-        await slivers.sliver(type, index, signal);
+        await parts.budget.using(primaryBytes, signal, () => slivers.sliver(type, index, signal));
         held++;
       } catch (error) {
         throwIfAborted(signal);
