@@ -147,7 +147,7 @@ pub fn encode_file<'env>(
         let shape = Shape::new(input.bytes(), shards).map_err(failed)?;
         let output = files::Output::create(&out_path, shape.slivers_bytes(), &input)
             .map_err(at_path(&out_path))?;
-        let metadata = encode::encode_to(&input, shards, &|at, bytes| output.write(at, bytes))
+        let metadata = encode::encode_to(&input, shards, &output)
             .inspect_err(|_| output.remove())
             .map_err(|error| Error::from_reason(format!("{out_path}: {error}")))?;
         encoded(&metadata, shards)

@@ -3,7 +3,8 @@
 //! Two passes over the matrix, in strips of some rows or columns that fit a processor's cache and are
 //! shared out to the rayon pool in use: rows are extended to the parity columns; then columns are
 //! extended to n symbols, which are hashed while they are at hand. A strip's hashes are folded into
-//! one node a row, so the n² hashes never exist together.
+//! one node a row, so the n² hashes never exist together. Parity columns are slivers: where slivers
+//! are written, they wait there for the second pass.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -14,9 +15,10 @@ use crate::error::{Error, Result, ensure};
 use crate::merkle::{self, EMPTY};
 use crate::metadata::{Metadata, PairHashes};
 use crate::shape::{Axis, Shape};
+use crate::spare::Spares;
 use crate::strip::{self, Strip, across};
 
-/// Bytes of the matrix's rows that are gathered before columns are made of them, or they are written.
+/// Bytes of rows that are gathered before columns are made of them, or of columns before they are written.
 const TURN_BYTES: usize = 24 << 20;
 
 /// The bytes of a blob, read by many threads at once.
@@ -38,12 +40,31 @@ impl Source for &[u8] {
     }
 }
 
-/// Takes bytes that belong at an offset among all sliver pairs: pair i stands at i × pair_bytes, first
-/// primary sliver i, then secondary sliver n−1−i. Called by many threads at once.
-pub type Sink<'a> = &'a (dyn Fn(usize, &[u8]) -> io::Result<()> + Sync);
+/// All sliver pairs, used by many threads at once: pair i stands at i × pair_bytes, first primary
+/// sliver i, then secondary sliver n−1−i.
+pub trait Sink: Sync {
+    /// Takes bytes that belong at an offset.
+    fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()>;
+    /// Gives back what was written at an offset.
+    fn read(&self, offset: usize, to: &mut [u8]) -> io::Result<()>;
+}
 
-/// Encodes `blob` over `shards` shards into `sink`. Needs memory as `metadata` does.
-pub fn encode_to(blob: &dyn Source, shards: usize, sink: Sink<'_>) -> Result<Metadata> {
+impl Sink for Mutex<&mut [u8]> {
+    fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        let mut all = self.lock().unwrap_or_else(PoisonError::into_inner);
+        all[offset..offset + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn read(&self, offset: usize, to: &mut [u8]) -> io::Result<()> {
+        let all = self.lock().unwrap_or_else(PoisonError::into_inner);
+        to.copy_from_slice(&all[offset..offset + to.len()]);
+        Ok(())
+    }
+}
+
+/// Encodes `blob` over `shards` shards into `sink`. Needs memory for some strips, and 24 MiB.
+pub fn encode_to(blob: &dyn Source, shards: usize, sink: &dyn Sink) -> Result<Metadata> {
     Encoding::new(blob, shards, Some(sink))?.run()
 }
 
@@ -54,12 +75,7 @@ pub fn encode(blob: &[u8], shards: usize, out: &mut [u8]) -> Result<Metadata> {
     ensure(out.len() == room, || {
         format!("{} bytes of room for {room} of slivers", out.len())
     })?;
-    let out = Mutex::new(out);
-    encode_to(&blob, shards, &|at, bytes| {
-        let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
-        out[at..at + bytes.len()].copy_from_slice(bytes);
-        Ok(())
-    })
+    encode_to(&blob, shards, &Mutex::new(out))
 }
 
 /// Metadata of `blob` over `shards` shards.
@@ -68,7 +84,7 @@ pub fn metadata(blob: &[u8], shards: usize) -> Result<Metadata> {
 }
 
 /// Metadata of `blob` over `shards` shards. Needs memory for the parity columns, about half as
-/// much as the blob has, and 24 MiB.
+/// much as the blob has, for some strips, and 24 MiB.
 pub fn metadata_of(blob: &dyn Source, shards: usize) -> Result<Metadata> {
     Encoding::new(blob, shards, None)?.run()
 }
@@ -76,33 +92,33 @@ pub fn metadata_of(blob: &dyn Source, shards: usize) -> Result<Metadata> {
 struct Encoding<'a> {
     blob: &'a dyn Source,
     shape: Shape,
-    sink: Option<Sink<'a>>,
+    sink: Option<&'a dyn Sink>,
 }
 
 impl<'a> Encoding<'a> {
-    fn new(blob: &'a dyn Source, shards: usize, sink: Option<Sink<'a>>) -> Result<Self> {
+    fn new(blob: &'a dyn Source, shards: usize, sink: Option<&'a dyn Sink>) -> Result<Self> {
         let shape = Shape::new(blob.bytes(), shards)?;
         Ok(Self { blob, shape, sink })
     }
 
     fn run(&self) -> Result<Metadata> {
-        let Shape { shards, .. } = self.shape;
-        let column = self.shape.sliver_bytes(Axis::Secondary);
-        let mut parity = vec![0; column * (shards.count - shards.secondary)];
-        let mut parity: Vec<_> = parity.chunks_exact_mut(column).collect();
-        self.extend_rows(&mut parity)?;
-        self.extend_columns(&parity)
+        self.extend_columns(&self.extend_rows()?)
+    }
+
+    /// Where bytes from `offset` on of a sliver stand among all pairs.
+    fn place(&self, axis: Axis, index: usize, offset: usize) -> usize {
+        let pair = self.shape.shards.pair(axis, index) * self.shape.pair_bytes();
+        match axis {
+            Axis::Primary => pair + offset,
+            Axis::Secondary => pair + self.shape.sliver_bytes(Axis::Primary) + offset,
+        }
     }
 
     /// Writes bytes from `offset` on of a sliver, if they are to be written.
     fn write(&self, axis: Axis, index: usize, offset: usize, bytes: &[u8]) -> Result<()> {
         let Some(sink) = self.sink else { return Ok(()) };
-        let pair = self.shape.shards.pair(axis, index) * self.shape.pair_bytes();
-        let sliver = match axis {
-            Axis::Primary => pair,
-            Axis::Secondary => pair + self.shape.sliver_bytes(Axis::Primary),
-        };
-        sink(sliver + offset, bytes).map_err(|error| Error(error.to_string()))
+        let written = sink.write(self.place(axis, index, offset), bytes);
+        written.map_err(|error| Error(error.to_string()))
     }
 
     /// Reads symbols of a row of the source matrix; zeros behind the blob's end.
@@ -118,45 +134,86 @@ impl<'a> Encoding<'a> {
         read.map_err(|error| Error(error.to_string()))
     }
 
-    /// First pass: the parity symbols of every row, into the parity columns; rows are written.
-    fn extend_rows(&self, parity: &mut [&mut [u8]]) -> Result<()> {
+    /// First pass: the parity symbols of every row, into the parity columns; rows are written. Answers
+    /// the columns if they are not written either.
+    fn extend_rows(&self) -> Result<Vec<u8>> {
         let Shape { shards, symbol, .. } = self.shape;
         let bytes = self.shape.sliver_bytes(Axis::Primary);
         let each = strip::width(shards, symbol);
         let strips = shards.primary.div_ceil(each);
-        let columns = parity.iter_mut().map(|column| &mut **column);
-        across(columns, each * symbol, strips)
-            .into_par_iter()
-            .enumerate()
-            .try_for_each_init(
-                || {
-                    let strip = Strip::new(&self.shape, shards.secondary, each);
-                    (strip, vec![0; each * bytes])
-                },
-                |(strip, rows), (at, places)| {
-                    let held = each.min(shards.primary - at * each);
-                    for (row, place) in rows.chunks_exact_mut(bytes).take(held).enumerate() {
-                        self.read(at * each + row, 0, place)?;
-                        self.write(Axis::Primary, at * each + row, 0, place)?;
-                    }
-                    for (column, run) in strip.runs_mut().take(shards.secondary).enumerate() {
-                        let symbols = rows.chunks_exact(bytes).map(|row| &row[column * symbol..]);
-                        for (place, from) in run.chunks_exact_mut(symbol).zip(symbols) {
-                            place.copy_from_slice(&from[..symbol]);
+        let run = each * symbol;
+        let beyond = shards.count - shards.secondary;
+        // Columns as far as some strips make them; all of them if nobody takes them.
+        let turn = match self.sink {
+            Some(_) => (TURN_BYTES / (beyond * run)).clamp(1, strips),
+            None => strips,
+        };
+        let mut parity = vec![0; beyond * turn * run];
+        let spares = Spares::new(|| {
+            let strip = Strip::new(&self.shape, shards.secondary, each);
+            (strip, vec![0; each * bytes])
+        });
+        for first in (0..strips).step_by(turn) {
+            across(parity.chunks_exact_mut(turn * run), run, turn)
+                .into_par_iter()
+                .enumerate()
+                .take(strips - first)
+                .try_for_each(|(at, places)| {
+                    spares.with(|(strip, rows)| {
+                        let row = (first + at) * each;
+                        let held = each.min(shards.primary - row);
+                        for (at, place) in rows.chunks_exact_mut(bytes).take(held).enumerate() {
+                            self.read(row + at, 0, place)?;
+                            self.write(Axis::Primary, row + at, 0, place)?;
                         }
-                    }
-                    strip.extend();
-                    for (place, run) in places.into_iter().zip(strip.runs().skip(shards.secondary))
-                    {
-                        place.copy_from_slice(&run[..place.len()]);
-                    }
-                    Ok(())
-                },
-            )
+                        for (column, run) in strip.runs_mut().take(shards.secondary).enumerate() {
+                            let symbols =
+                                rows.chunks_exact(bytes).map(|row| &row[column * symbol..]);
+                            for (place, from) in run.chunks_exact_mut(symbol).zip(symbols) {
+                                place.copy_from_slice(&from[..symbol]);
+                            }
+                        }
+                        strip.extend();
+                        let runs = strip.runs().skip(shards.secondary);
+                        for (place, run) in places.into_iter().zip(runs) {
+                            place.copy_from_slice(run);
+                        }
+                        Ok(())
+                    })
+                })?;
+            self.write_parity(first * run, &parity, turn * run)?;
+        }
+        Ok(match self.sink {
+            Some(_) => Vec::new(),
+            None => parity,
+        })
+    }
+
+    /// Writes the parity columns from `offset` on, of which `width` bytes each were made.
+    fn write_parity(&self, offset: usize, columns: &[u8], width: usize) -> Result<()> {
+        let held = width.min(self.shape.sliver_bytes(Axis::Secondary) - offset);
+        let columns = columns.par_chunks_exact(width).enumerate();
+        columns.try_for_each(|(at, column)| {
+            let index = self.shape.shards.secondary + at;
+            self.write(Axis::Secondary, index, offset, &column[..held])
+        })
+    }
+
+    /// Reads a parity column back, from `kept` if it was not written.
+    fn read_parity(&self, at: usize, kept: &[u8], to: &mut [u8]) -> Result<()> {
+        let shards = self.shape.shards;
+        let Some(sink) = self.sink else {
+            let width = kept.len() / (shards.count - shards.secondary);
+            to.copy_from_slice(&kept[at * width..][..to.len()]);
+            return Ok(());
+        };
+        let place = self.place(Axis::Secondary, shards.secondary + at, 0);
+        let read = sink.read(place, to);
+        read.map_err(|error| Error(error.to_string()))
     }
 
     /// Second pass: all symbols of every column, their hashes, and the slivers that they belong to.
-    fn extend_columns(&self, parity: &[&mut [u8]]) -> Result<Metadata> {
+    fn extend_columns(&self, parity: &[u8]) -> Result<Metadata> {
         let Shape { shards, symbol, .. } = self.shape;
         let n = shards.count;
         let each = strip::width(shards, symbol);
@@ -170,6 +227,10 @@ impl<'a> Encoding<'a> {
         let beyond = self.sink.map_or(0, |_| n - shards.primary);
         let mut given = vec![0; shards.primary * width];
         let mut beyond = vec![0; beyond * width];
+        let spares = Spares::new(|| {
+            let strip = Strip::new(&self.shape, shards.primary, each);
+            (strip, vec![0; self.shape.sliver_bytes(Axis::Secondary)])
+        });
         for first in (0..strips).step_by(turn) {
             let bytes = self.plain_bytes(first * each, width);
             let parts = given.par_chunks_exact_mut(width).enumerate();
@@ -180,13 +241,13 @@ impl<'a> Encoding<'a> {
                 .enumerate()
                 .skip(first)
                 .zip(places)
-                .try_for_each_init(
-                    || Strip::new(&self.shape, shards.primary, each),
-                    |strip, ((at, (rows, secondary)), places)| {
+                .try_for_each(|((at, (rows, secondary)), places)| {
+                    spares.with(|(strip, column)| {
                         let given = given
                             .chunks_exact(width)
                             .map(|row| &row[(at - first) * run..]);
-                        self.fill(strip, at * each, given, parity);
+                        self.fill(strip, at * each, given);
+                        self.fill_parity(strip, at * each, parity, column)?;
                         strip.extend();
                         for (place, run) in
                             places.into_iter().zip(strip.runs().skip(shards.primary))
@@ -198,9 +259,9 @@ impl<'a> Encoding<'a> {
                         rows.copy_from_slice(&strip::fold(&nodes, each, held, strips));
                         secondary.copy_from_slice(&merkle::roots(nodes, each)[..held]);
                         (at * each..at * each + held)
-                            .try_for_each(|column| self.write_column(strip, column, parity))
-                    },
-                )?;
+                            .try_for_each(|index| self.write_column(strip, index, column))
+                    })
+                })?;
             self.write_beyond(first * each, &beyond, width)?;
         }
         let primary = strip::row_roots(&rows, n);
@@ -215,21 +276,18 @@ impl<'a> Encoding<'a> {
         })
     }
 
-    /// Writes the secondary sliver that is a column, one of those in the strip.
-    fn write_column(&self, strip: &Strip, column: usize, parity: &[&mut [u8]]) -> Result<()> {
+    /// Writes the secondary sliver that is a column, one of those in the strip, unless it was; `sliver`
+    /// is memory to be used.
+    fn write_column(&self, strip: &Strip, index: usize, sliver: &mut [u8]) -> Result<()> {
         let Shape { shards, symbol, .. } = self.shape;
-        if self.sink.is_none() {
+        if self.sink.is_none() || index >= shards.secondary {
             return Ok(());
         }
-        if let Some(at) = column.checked_sub(shards.secondary) {
-            return self.write(Axis::Secondary, column, 0, parity[at]);
+        let at = index % (strip.run / symbol) * symbol;
+        for (place, run) in sliver.chunks_exact_mut(symbol).zip(strip.runs()) {
+            place.copy_from_slice(&run[at..at + symbol]);
         }
-        let at = column % (strip.run / symbol) * symbol;
-        let mut sliver = Vec::with_capacity(self.shape.sliver_bytes(Axis::Secondary));
-        for run in strip.runs().take(shards.primary) {
-            sliver.extend_from_slice(&run[at..at + symbol]);
-        }
-        self.write(Axis::Secondary, column, 0, &sliver)
+        self.write(Axis::Secondary, index, 0, sliver)
     }
 
     /// How many of `width` bytes of a row lie in columns of the source matrix, `first` and later ones.
@@ -252,24 +310,35 @@ impl<'a> Encoding<'a> {
         })
     }
 
-    /// Puts the symbols of the columns from `first` on into a strip: those of the source matrix are
-    /// given row by row.
-    fn fill<'b>(
+    /// Puts the symbols of the columns from `first` on into a strip, as far as they are of the source
+    /// matrix, which is given row by row.
+    fn fill<'b>(&self, strip: &mut Strip, first: usize, given: impl Iterator<Item = &'b [u8]>) {
+        let plain = self.plain_bytes(first, strip.run);
+        for (run, given) in strip.runs_mut().zip(given) {
+            run[..plain].copy_from_slice(&given[..plain]);
+        }
+    }
+
+    /// Puts the symbols of the parity columns among those from `first` on into a strip; `column` is
+    /// memory to be used.
+    fn fill_parity(
         &self,
         strip: &mut Strip,
         first: usize,
-        given: impl Iterator<Item = &'b [u8]>,
-        parity: &[&mut [u8]],
-    ) {
+        parity: &[u8],
+        column: &mut [u8],
+    ) -> Result<()> {
         let Shape { shards, symbol, .. } = self.shape;
-        let plain = self.plain_bytes(first, strip.run);
-        let others = &parity[(first + plain / symbol).saturating_sub(shards.secondary)..];
-        for (row, (run, given)) in strip.runs_mut().zip(given).enumerate() {
-            let (run, rest) = run.split_at_mut(plain);
-            run.copy_from_slice(&given[..plain]);
-            for (place, column) in rest.chunks_exact_mut(symbol).zip(others) {
-                place.copy_from_slice(&column[row * symbol..][..symbol]);
+        for at in (self.plain_bytes(first, strip.run)..strip.run).step_by(symbol) {
+            let index = first + at / symbol;
+            if index >= shards.count {
+                break;
+            }
+            self.read_parity(index - shards.secondary, parity, column)?;
+            for (run, from) in strip.runs_mut().zip(column.chunks_exact(symbol)) {
+                run[at..at + symbol].copy_from_slice(from);
             }
         }
+        Ok(())
     }
 }

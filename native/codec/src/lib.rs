@@ -19,6 +19,7 @@ mod reed_solomon;
 pub mod seal;
 pub mod shape;
 pub mod sliver;
+mod spare;
 mod strip;
 #[cfg(target_arch = "x86_64")]
 mod wide;

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
-use tuskfs_codec::encode::Source;
+use tuskfs_codec::encode::{Sink, Source};
 
 /// A file that is read by many threads at once, which stays as long as it is.
 pub struct Input {
@@ -34,7 +34,7 @@ impl Source for Input {
     }
 }
 
-/// A file of fixed length that many threads write parts of. The kernel takes a written run of pages
+/// A file of fixed length that many threads write parts of and read them back. The kernel takes a written run of pages
 /// in a third of the time that it takes to hand out those of a mapping one by one.
 pub struct Output {
     file: File,
@@ -47,6 +47,7 @@ impl Output {
     pub fn create(path: &str, bytes: usize, input: &Input) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let file = options
+            .read(true)
             .write(true)
             .create(true)
             .truncate(false)
@@ -59,11 +60,6 @@ impl Output {
         let output = Self { file, path };
         output.reserve(bytes).inspect_err(|_| output.remove())?;
         Ok(output)
-    }
-
-    /// Writes `bytes` at an offset.
-    pub fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset as u64)
     }
 
     /// Removes the file: what could not be written whole is of no use.
@@ -80,5 +76,15 @@ impl Output {
             Err(Errno::OPNOTSUPP) => Ok(()),
             reserved => Ok(reserved?),
         }
+    }
+}
+
+impl Sink for Output {
+    fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset as u64)
+    }
+
+    fn read(&self, offset: usize, to: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(to, offset as u64)
     }
 }
