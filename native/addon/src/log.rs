@@ -13,7 +13,6 @@ use std::collections::HashMap;
 use std::ffi::c_void;
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -22,7 +21,7 @@ use napi_derive::napi;
 use rustix::io::{IoSlice, pwritev};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
-use crate::sums::{Found, Sums};
+use crate::sums::{Found, Sums, Window};
 use files::{errno_of, failed, open_whole};
 
 /// Bytes are copied in steps of this size.
@@ -293,18 +292,24 @@ pub fn segment_verify<'env>(env: &'env Env, handle: u32) -> Result<Object<'env>>
     };
     crate::pool::promise(env, move || {
         // What is appended from now on may not stand in the file when it is read.
-        let noted = locked(&sums).count();
-        let mut content = vec![0u8; bytes];
-        file.read_exact_at(&mut content, 0)
-            .map_err(|error| failed("reading", "a segment", errno_of(&error)))?;
-        let found = Sums::of(&content);
+        let (noted, is_whole) = {
+            let sums = locked(&sums);
+            (sums.count(), sums.is_whole())
+        };
+        let unread = |error| failed("reading", "a segment", errno_of(&error));
+        let read = || Window::new(Arc::clone(&file), bytes);
+        let found = match is_whole {
+            true => Sums::default(),
+            false => Sums::of(read()).map_err(unread)?,
+        };
         let (sums, count) = {
             let mut sums = locked(&sums);
             let count = sums.complete(found) + noted;
             (sums.clone(), count)
         };
-        let damaged = sums.damaged(&content, count).into_iter();
+        let damaged = sums.damaged(read(), count).map_err(unread)?;
         Ok(damaged
+            .into_iter()
             .flat_map(|(from, to)| [from as u32, to as u32])
             .collect::<Vec<_>>())
     })

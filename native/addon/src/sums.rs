@@ -3,11 +3,73 @@
 //! is checked without the rest of its record. What this process wrote is noted as it is written;
 //! what stood in the file before is computed from the file, once, when something of it is read.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
 /// Data between two states.
 const STEP: usize = 4096;
 const SEGMENT_HEADER: usize = 64;
 const RECORD_HEADER: usize = 64;
 const RECORD_MAGIC: &[u8] = b"TKLR";
+/// Bytes of a segment that are read at a time; more if a record is larger.
+const WINDOW: usize = 1 << 20;
+
+/// The bytes of a segment, read front to back.
+pub trait Bytes {
+    /// How many there are.
+    fn len(&self) -> usize;
+    /// Those from `from` to `to`, which is no more than there are.
+    fn get(&mut self, from: usize, to: usize) -> io::Result<&[u8]>;
+}
+
+impl Bytes for &[u8] {
+    fn len(&self) -> usize {
+        <[u8]>::len(self)
+    }
+
+    fn get(&mut self, from: usize, to: usize) -> io::Result<&[u8]> {
+        Ok(&self[from..to])
+    }
+}
+
+/// A segment's file, a part of which is in memory.
+pub struct Window {
+    file: Arc<File>,
+    bytes: usize,
+    at: usize,
+    held: Vec<u8>,
+}
+
+impl Window {
+    /// Over the first `bytes` of a file.
+    pub fn new(file: Arc<File>, bytes: usize) -> Self {
+        let (at, held) = (0, Vec::new());
+        Self {
+            file,
+            bytes,
+            at,
+            held,
+        }
+    }
+}
+
+impl Bytes for Window {
+    fn len(&self) -> usize {
+        self.bytes
+    }
+
+    fn get(&mut self, from: usize, to: usize) -> io::Result<&[u8]> {
+        if from < self.at || to > self.at + self.held.len() {
+            let wanted = WINDOW.min(self.bytes - from).max(to - from);
+            self.at = from;
+            self.held.resize(wanted, 0);
+            self.file.read_exact_at(&mut self.held, from as u64)?;
+        }
+        Ok(&self.held[from - self.at..to - self.at])
+    }
+}
 
 /// Data of one record.
 #[derive(Clone)]
@@ -95,17 +157,22 @@ impl Sums {
         }
         let first = (from - data.at) / STEP;
         let last = (to - data.at).div_ceil(STEP);
-        let matches = (first..last).all(|i| {
-            let start = data.at + i * STEP;
-            let end = (start + STEP).min(data.at + data.bytes);
-            let state = self.states[data.states + i];
-            crc32c::crc32c_append(state, &segment[start..end]) == self.states[data.states + i + 1]
-        });
-        if matches {
+        let end = data.bytes.min(last * STEP);
+        if self.matches(data, first, &segment[data.at + first * STEP..data.at + end]) {
             Found::Sound
         } else {
             Found::Damaged
         }
+    }
+
+    /// Do bytes of a record's data from step `first` on match?
+    fn matches(&self, data: &Data, first: usize, bytes: &[u8]) -> bool {
+        let states = &self.states[data.states + first..];
+        bytes
+            .chunks(STEP)
+            .zip(states)
+            .zip(&states[1..])
+            .all(|((piece, before), after)| crc32c::crc32c_append(*before, piece) == *after)
     }
 
     fn missing(&self) -> Found {
@@ -114,6 +181,11 @@ impl Sums {
         } else {
             Found::Unknown
         }
+    }
+
+    /// Is all noted that stands in the segment?
+    pub fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// Records noted.
@@ -148,28 +220,46 @@ impl Sums {
     }
 
     /// Data of the first `count` records that does not match in `segment`: [from, to).
-    pub fn damaged(&self, segment: &[u8], count: usize) -> Vec<(usize, usize)> {
-        let of = |data: &Data| (data.at, data.at + data.bytes);
-        let wrong = |(from, to): &(usize, usize)| self.check(segment, *from, *to) != Found::Sound;
-        self.data.iter().take(count).map(of).filter(wrong).collect()
+    pub fn damaged(
+        &self,
+        mut segment: impl Bytes,
+        count: usize,
+    ) -> io::Result<Vec<(usize, usize)>> {
+        let mut found = Vec::new();
+        for data in self.data.iter().take(count) {
+            let (from, to) = (data.at, data.at + data.bytes);
+            let sound = !data.damaged
+                && to <= segment.len()
+                && self.matches(data, 0, segment.get(from, to)?);
+            if !sound {
+                found.push((from, to));
+            }
+        }
+        Ok(found)
     }
 
     /// Reads the records of a segment (LOG.md), damaged ones included: a record tells where the next
     /// one stands, and behind one that does not, the next one is searched.
-    pub fn of(segment: &[u8]) -> Self {
-        let mut sums = Self::default();
-        let mut before = word(segment, 4);
-        let mut number = long(segment, 24).map(|first| first.wrapping_sub(1));
+    pub fn of(mut segment: impl Bytes) -> io::Result<Self> {
+        let mut sums = Self {
+            whole: true,
+            ..Self::default()
+        };
+        let bytes = segment.len();
+        let header = segment.get(0, SEGMENT_HEADER.min(bytes))?;
+        let mut before = word(header, 4);
+        let mut number = long(header, 24).map(|first| first.wrapping_sub(1));
         let mut at = SEGMENT_HEADER;
-        while at + RECORD_HEADER <= segment.len() {
-            let Some(record) = Record::at(segment, at, number) else {
+        while at + RECORD_HEADER <= bytes {
+            let header = segment.get(at, at + RECORD_HEADER)?;
+            let Some(record) = Record::at(header, at, bytes, number) else {
                 before = None;
                 at += 8;
                 continue;
             };
-            let head = &segment[at + 8..at + RECORD_HEADER + record.mutations];
-            let data = &segment[record.data_at..record.data_at + record.data];
+            let head = segment.get(at + 8, at + RECORD_HEADER + record.mutations)?;
             let state = crc32c::crc32c_append(before.unwrap_or(0), head);
+            let data = segment.get(record.data_at, record.data_at + record.data)?;
             let crc = sums.add(record.data_at, data, state, |_, _| {});
             if let Some(last) = sums.data.last_mut() {
                 last.damaged = before.is_none() || crc != record.crc;
@@ -178,8 +268,7 @@ impl Sums {
             number = Some(record.number);
             at = record.end;
         }
-        sums.whole = true;
-        sums
+        Ok(sums)
     }
 }
 
@@ -203,19 +292,19 @@ struct Record {
 }
 
 impl Record {
-    /// What may be a record at `at`, behind record `before`.
-    fn at(segment: &[u8], at: usize, before: Option<u64>) -> Option<Self> {
-        if segment.get(at..at + 4)? != RECORD_MAGIC {
+    /// What may be a record, behind record `before`, if its header stands at `at` in a segment of `bytes`.
+    fn at(header: &[u8], at: usize, bytes: usize, before: Option<u64>) -> Option<Self> {
+        if header.get(..4)? != RECORD_MAGIC {
             return None;
         }
-        let number = long(segment, at + 16)?;
-        let mutations = word(segment, at + 8)? as usize;
-        let data = word(segment, at + 12)? as usize;
-        let data_at = at + word(segment, at + 48)? as usize;
+        let number = long(header, 16)?;
+        let mutations = word(header, 8)? as usize;
+        let data = word(header, 12)? as usize;
+        let data_at = at + word(header, 48)? as usize;
         let end = (data_at + data).next_multiple_of(8);
-        let fits = data_at >= at + RECORD_HEADER + mutations && end <= segment.len();
+        let fits = data_at >= at + RECORD_HEADER + mutations && end <= bytes;
         (fits && before.is_none_or(|before| number > before)).then_some(Self {
-            crc: word(segment, at + 4)?,
+            crc: word(header, 4)?,
             number,
             mutations,
             data,
@@ -227,7 +316,7 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, STEP, Sums};
+    use super::*;
 
     #[test]
     fn a_range_is_checked_without_the_rest_of_its_record() {
@@ -254,10 +343,62 @@ mod tests {
         assert_eq!(sums.check(&segment, at, at + 2 * STEP), Found::Sound);
         assert_eq!(sums.check(&segment, at + 3 * STEP, large.end), Found::Sound);
         assert_eq!(
-            sums.damaged(&segment, sums.count()),
+            sums.damaged(&segment[..], sums.count()).unwrap(),
             vec![(large.start, large.end)]
         );
         assert_eq!(sums.check(&segment, 10, 20), Found::Damaged);
+    }
+
+    #[test]
+    fn a_window_over_a_file_shows_what_the_whole_segment_does() {
+        let mut segment: Vec<u8> = (0..4 << 20).map(|i: usize| ((i * i) >> 5) as u8).collect();
+        let mut at = SEGMENT_HEADER;
+        let mut before = u32::from_le_bytes(segment[4..8].try_into().unwrap());
+        segment[24..32].copy_from_slice(&1u64.to_le_bytes());
+        for (i, data) in [100, WINDOW - 500, WINDOW + 70_000, 5000, 0, 9]
+            .iter()
+            .enumerate()
+        {
+            let data_at = at + RECORD_HEADER + 16;
+            let header = &mut segment[at..at + RECORD_HEADER];
+            header[..4].copy_from_slice(RECORD_MAGIC);
+            header[8..12].copy_from_slice(&16u32.to_le_bytes());
+            header[12..16].copy_from_slice(&(*data as u32).to_le_bytes());
+            header[16..24].copy_from_slice(&(i as u64 + 1).to_le_bytes());
+            header[48..52].copy_from_slice(&(RECORD_HEADER as u32 + 16).to_le_bytes());
+            before = crc32c::crc32c_append(before, &segment[at + 8..data_at + data]);
+            segment[at + 4..at + 8].copy_from_slice(&before.to_le_bytes());
+            // What lies between two records is searched for the next.
+            at = (data_at + data).next_multiple_of(8) + 8 * (i / 4);
+        }
+        let mut flipped = segment.clone();
+        flipped[WINDOW + WINDOW / 2] ^= 1;
+
+        let path = std::env::temp_dir().join(format!("tuskfs-sums-{}", std::process::id()));
+        std::fs::write(&path, &flipped).unwrap();
+        let file = Arc::new(File::open(&path).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        let window = || Window::new(Arc::clone(&file), flipped.len());
+
+        let whole = Sums::of(&segment[..]).unwrap();
+        assert_eq!(whole.count(), 6);
+        let wrong = whole.damaged(&flipped[..], 6).unwrap();
+        let damaged = |index: usize| {
+            (
+                whole.data[index].at,
+                whole.data[index].at + whole.data[index].bytes,
+            )
+        };
+        assert_eq!(whole.damaged(&segment[..], 4).unwrap(), []);
+        assert_eq!(wrong, whole.damaged(window(), 6).unwrap());
+        assert!(wrong.contains(&damaged(2)));
+        let (slow, quick) = (Sums::of(window()).unwrap(), Sums::of(&flipped[..]).unwrap());
+        assert_eq!(slow.states, quick.states);
+        assert_eq!(
+            slow.damaged(window(), 6).unwrap(),
+            quick.damaged(&flipped[..], 6).unwrap()
+        );
+        assert_eq!(slow.damaged(window(), 3).unwrap(), [damaged(2)]);
     }
 
     #[test]
