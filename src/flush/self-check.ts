@@ -13,8 +13,10 @@ import { workerUrl } from '../base/worker.ts';
 import { native } from '../native.ts';
 import type { EncodedFile } from '../walrus/network.ts';
 
-/** Bytes of a pack that the official encoder encodes. */
-const JUDGED_BYTES = 32 * 1024 * 1024;
+/** The least of a pack that the official encoder encodes, */
+const JUDGED_BYTES = 8 * 1024 * 1024;
+/** and bytes of its symbols at least: they are hashed in more than one block, as those of a whole pack. */
+const JUDGED_SYMBOL_BYTES = 144;
 
 const officialBlobId = (path: string, nShards: number, bytes: number): Promise<string> =>
   new Promise((resolve, reject) => {
@@ -37,7 +39,9 @@ export const checkEncoding = async (
       `the encoder of this tuskfs is wrong: ${what} of ${path}. Nothing was registered or paid and staged files are safe; please report this`,
       { details: { blobId: encoded.blobId } },
     );
-  const bytes = Math.min(JUDGED_BYTES, encoded.size);
+  const { nPrimary, nSecondary } = native.blobShape(encoded.size, encoded.nShards);
+  const judged = Math.max(JUDGED_BYTES, nPrimary * nSecondary * JUDGED_SYMBOL_BYTES);
+  const bytes = Math.min(judged, encoded.size);
   const official = await officialBlobId(path, encoded.nShards, bytes);
   const ours = await blobIdOfBeginning(path, encoded, bytes);
   if (official !== ours)
