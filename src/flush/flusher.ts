@@ -14,7 +14,7 @@ import { choose } from './choose.ts';
 import type { StoredPack } from './draft.ts';
 import { planFrames } from './frames.ts';
 import { IndexCopy, openSnapshot } from './index-copy.ts';
-import { openJournals, type PackJournal } from './journal.ts';
+import { openJournals, type PackJournal, sweepJournals } from './journal.ts';
 import { checkAborted, patiently } from './patience.ts';
 import { explainFullDisk, packBytesThatFit } from './room.ts';
 import { Sources } from './sources.ts';
@@ -132,6 +132,7 @@ export class Flusher {
   /** In the order of the packs; what was certainly not paid is dropped and chosen again. */
   async #resume(signal: AbortSignal): Promise<void> {
     const { outbox, journal } = this.#parts.directories;
+    sweepJournals(journal);
     const left = openJournals(journal).filter(({ packId }) => !this.#tails.has(packId));
     for (const pack of left) {
       const { registerTx, objectId, lapsedHead } = pack.state;

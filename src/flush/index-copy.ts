@@ -55,6 +55,13 @@ const openPlain = (path: string): Database.Database => {
   return db;
 };
 
+/** False for what SQLite says of a damaged file; throws anything else. */
+const isTorn = (error: unknown): false => {
+  const code = error instanceof Database.SqliteError ? error.code : '';
+  if (/^SQLITE_(CORRUPT|NOTADB|ERROR)/.test(code)) return false;
+  throw error;
+};
+
 /** The index copy of one flush. */
 export class IndexCopy {
   readonly path: string;
@@ -93,10 +100,17 @@ export class IndexCopy {
     return existsSync(checkpointPath) && this.#sameTree(checkpointPath);
   }
 
+  /** The other file was never synced. What a power loss has torn says something else: one more checkpoint is only a matter of price. */
   #sameTree(otherPath: string): boolean {
-    this.db.prepare('ATTACH ? AS other').run(otherPath);
+    try {
+      this.db.prepare('ATTACH ? AS other').run(otherPath);
+    } catch (error) {
+      return isTorn(error);
+    }
     try {
       return TREE.every(table => this.#sameTable(table)) && this.#sameExtents();
+    } catch (error) {
+      return isTorn(error);
     } finally {
       this.db.exec('DETACH other');
     }

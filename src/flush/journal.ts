@@ -12,6 +12,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  truncateSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { replaceFile, syncDirectory } from '../base/files.ts';
@@ -90,10 +91,18 @@ const apply = (state: PackState, entry: JournalEntry): void => {
   else if (entry.state === 'committed') state.committed = true;
 };
 
-/** Appends bytes to a file and fsyncs it (and its name, when it is new). */
+/** Takes a torn last line away, or the next one would be part of it. */
+const cutTornLine = (path: string): void => {
+  const bytes = readFileSync(path);
+  const whole = bytes.lastIndexOf('\n') + 1;
+  if (whole < bytes.length) truncateSync(path, whole);
+};
+
+/** Appends whole lines to a file and fsyncs it (and its name, when it is new). */
 export const appendSynced = (directory: string, name: string, text: string): void => {
   const path = join(directory, name);
   const isNew = !existsSync(path);
+  if (!isNew) cutTornLine(path);
   const fd = openSync(path, 'a', 0o600);
   try {
     appendFileSync(fd, text);
@@ -137,15 +146,31 @@ export class PackJournal {
     replaceFile(this.path(kind), bytes);
   }
 
-  /** Forgets the pack. The lines go last: without them nobody looks for the rest. */
+  /** Forgets the pack. The lines go first and for good: they are of no use without the rest. */
   remove(): void {
-    for (const kind of ['draft', 'metadata', 'index.db', 'jsonl'] as const)
+    rmSync(this.path('jsonl'), { force: true });
+    syncDirectory(this.#directory);
+    for (const kind of ['draft', 'metadata', 'index.db'] as const)
       rmSync(this.path(kind), { force: true });
   }
 }
 
+const LINES = /^([0-9a-f]{32})\.jsonl$/;
+const ANY_OF_A_PACK = /^([0-9a-f]{32})\./;
+
+const packsOf = (names: readonly string[], pattern: RegExp): string[] =>
+  names.flatMap(name => pattern.exec(name)?.[1] ?? []);
+
 /** Journals of all packs that are not done. */
 export const openJournals = (directory: string): PackJournal[] =>
-  readdirSync(directory)
-    .filter(name => name.endsWith('.jsonl') && name !== 'spent.jsonl')
-    .map(name => new PackJournal(directory, name.slice(0, -'.jsonl'.length)));
+  packsOf(readdirSync(directory), LINES).map(packId => new PackJournal(directory, packId));
+
+/** Removes files of packs that have no lines: a crash has left them. */
+export const sweepJournals = (directory: string): void => {
+  const names = readdirSync(directory);
+  const known = new Set(packsOf(names, LINES));
+  for (const name of names) {
+    const packId = ANY_OF_A_PACK.exec(name)?.[1];
+    if (packId !== undefined && !known.has(packId)) rmSync(join(directory, name), { force: true });
+  }
+};

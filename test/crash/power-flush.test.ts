@@ -1,0 +1,82 @@
+/**
+ * Power failures of a whole drive: the volume's directory lies on a disk that forgets, reorders and
+ * tears what was not synced, and the power fails while a flush runs. Mounted again, the tree is the tree
+ * after some step, no older than the last fsync or checkpoint, and every byte of it can be read; in the end the
+ * ledger shows that each pack was paid once. One seed is one history: `TUSK_SEED=N`; `TUSK_CUTS=N`
+ * for more of them.
+ */
+import { mkdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { seededRandom } from '../../src/base/random.ts';
+import { accountsOf, expectPaidOnce } from '../support/accounts.ts';
+import { ForgetfulDisk } from '../support/forgetful-disk.ts';
+import { History } from '../support/history.ts';
+import { Sandbox } from '../support/sandbox.ts';
+
+const cuts = Number(process.env.TUSK_CUTS ?? 6);
+const seed = Number(process.env.TUSK_SEED ?? Date.now() % 100_000);
+/** Names that a flush changes on the disk, about: cuts fall anywhere in it. */
+const FLUSH_NAMES = 120;
+
+let sandbox: Sandbox;
+let disk: ForgetfulDisk;
+beforeAll(async () => {
+  sandbox = new Sandbox('power-flush');
+  await sandbox.startLocalnet();
+  mkdirSync(sandbox.path('state', 'volumes'), { recursive: true });
+  disk = await ForgetfulDisk.mount(sandbox.path('backing'), sandbox.path('state', 'volumes'));
+  await sandbox.create('drive');
+});
+afterAll(async () => {
+  await sandbox.kill('drive').catch(() => undefined);
+  await disk.remove();
+  await sandbox.close();
+});
+
+test(
+  `${cuts} power cuts: what was local or checkpointed is whole, nothing is paid twice`,
+  async () => {
+    console.log(
+      `TUSK_SEED=${seed} TUSK_CUTS=${cuts} vitest run --project crash test/crash/power-flush.test.ts`,
+    );
+    const random = seededRandom(seed);
+    let mountPoint = await sandbox.mount('drive');
+    const start = await accountsOf(sandbox, 'drive');
+    const history = new History(random, mountPoint);
+    const total = { lost: 0, bytes: 0, names: 0, checkpoints: 0 };
+    for (let cut = 0; cut < cuts; cut++) {
+      const where = `TUSK_SEED=${seed}, cut ${cut}`;
+      for (let left = 10 + random.below(30); left > 0; left--) await history.step();
+      await disk.cutAfter(random.below(FLUSH_NAMES), random.below(10));
+      let isOver = false;
+      const synced = sandbox.tuskfs(['sync', 'drive']).finally(() => {
+        isOver = true;
+      });
+      while (!disk.isCut && !isOver && (await history.step())) await sleep(20);
+      if (disk.isCut) await sandbox.kill('drive');
+      const { status, stderr } = await synced;
+      if (status === 0) total.checkpoints++;
+      else if (!disk.isCut) throw new Error(`${where}: ${stderr}`);
+      await sandbox.kill('drive').catch(() => undefined);
+      const { bytes, names } = await disk.powerCut(random.below(1e9));
+      total.bytes += bytes;
+      total.names += names;
+      mountPoint = await sandbox.mount('drive');
+      total.lost += await history.recognise().catch(error => {
+        throw new Error(where, { cause: error });
+      });
+    }
+    expect(await sandbox.sync('drive')).toMatchObject({ pending: '', pendingBytes: 0 });
+    await sandbox.tailsEnded('drive');
+    const packs = await expectPaidOnce(sandbox, 'drive', start);
+    await sandbox.umount(mountPoint);
+    await sandbox.ok(['cache', 'drop', 'drive']);
+    mountPoint = await sandbox.mount('drive');
+    expect(await history.recognise(), 'read from the network').toBe(0);
+    console.log(JSON.stringify({ ...total, packs: packs.length }));
+    // Else the disk forgot nothing, and nothing was shown.
+    expect(Math.min(total.lost, total.bytes, total.names)).toBeGreaterThan(0);
+  },
+  60_000 * cuts + 60_000,
+);

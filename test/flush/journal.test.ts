@@ -1,0 +1,63 @@
+/** What a crash can leave of a journal, and what becomes of it. */
+import { appendFileSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { openJournals, PackJournal, sweepJournals, wholeLines } from '../../src/flush/journal.ts';
+import { SpentLedger } from '../../src/flush/state.ts';
+
+const [PACK, OTHER] = ['a1'.repeat(16), 'b2'.repeat(16)];
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'tuskfs-journal-'));
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+test('a torn last line does not count, and the next one is whole', () => {
+  const journal = new PackJournal(directory, PACK);
+  journal.add({ state: 'chosen' });
+  appendFileSync(journal.path('jsonl'), '{"state":"sealed","si');
+
+  const again = new PackJournal(directory, PACK);
+  expect(again.state.size).toBe(0);
+  again.add({ state: 'sealed', size: 7, nShards: 10 });
+  expect(wholeLines(again.path('jsonl'))).toHaveLength(2);
+  expect(new PackJournal(directory, PACK).state).toMatchObject({ size: 7, nShards: 10 });
+});
+
+test('costs are summed behind a torn line', () => {
+  const paid = (digest: string) => ({
+    digest,
+    ok: true,
+    walSpent: 5n,
+    suiSpent: 2n,
+    error: '',
+  });
+  new SpentLedger(directory).add(paid('one'), 1);
+  appendFileSync(join(directory, 'spent.jsonl'), '{"digest":"tw');
+  new SpentLedger(directory).add(paid('two'), 1);
+  expect(new SpentLedger(directory).spent).toMatchObject({ wal: 10n, sui: 4n, packs: 2 });
+});
+
+test('files of a pack without lines are swept up; nothing else is', () => {
+  const journal = new PackJournal(directory, PACK);
+  journal.add({ state: 'chosen' });
+  for (const name of [
+    ...[`${PACK}.draft`, `${OTHER}.draft`, `${OTHER}.metadata`, `${OTHER}.draft.new`],
+    ...[`${OTHER}.index.db`, 'head.json', 'groups.json', 'checkpoint.db', 'spent.jsonl'],
+  ]) {
+    writeFileSync(join(directory, name), 'x');
+  }
+  sweepJournals(directory);
+  expect(readdirSync(directory).sort()).toEqual(
+    [
+      ...[`${PACK}.draft`, `${PACK}.jsonl`],
+      ...['checkpoint.db', 'groups.json', 'head.json', 'spent.jsonl'],
+    ].sort(),
+  );
+  expect(openJournals(directory).map(({ packId }) => packId)).toEqual([PACK]);
+
+  journal.remove();
+  expect(readdirSync(directory).filter(name => name.startsWith(PACK))).toEqual([]);
+});
