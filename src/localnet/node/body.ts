@@ -1,29 +1,10 @@
 /**
  * Bodies of HTTP requests, bounded: a body is read once, into one buffer of its announced length
- * where there is one, and reading stops at the limit. Buffers of slivers are used again: memory
- * outside of the heap, asked for anew a thousand times, has the collector mark the whole heap dozens of times.
+ * where there is one, and reading stops at the limit.
  */
 import type { IncomingMessage } from 'node:http';
+import { giveBack, take } from './buffers.ts';
 import { Refusal } from './refusal.ts';
-
-/** Buffers that wait for the next body are given up beyond this. */
-const FREE_BYTES_MAX = 64 * 2 ** 20;
-
-const free: Buffer[] = [];
-let freeBytes = 0;
-
-const take = (bytes: number): Buffer => {
-  const at = free.findLastIndex(buffer => buffer.length === bytes);
-  if (at < 0) return Buffer.allocUnsafeSlow(bytes);
-  freeBytes -= bytes;
-  return free.splice(at, 1)[0]!;
-};
-
-const giveBack = (buffer: Buffer): void => {
-  free.push(buffer);
-  freeBytes += buffer.length;
-  while (freeBytes > FREE_BYTES_MAX) freeBytes -= free.shift()!.length;
-};
 
 const tooLarge = (bytesMax: number): Refusal =>
   new Refusal('BODY_TOO_LARGE', `the body is larger than the ${bytesMax} bytes that fit here`);

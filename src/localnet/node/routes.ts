@@ -7,6 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type BlobId, blobIdFromBytes, blobIdToBytes, type SliverType } from '../../base/ids.ts';
 import { metadataBytesMax, writeDecodingSymbols, writeRecoverySymbols } from './bcs.ts';
 import { readBody, usingBody } from './body.ts';
+import { giveBack } from './buffers.ts';
 import { healthOf } from './health.ts';
 import { attest } from './inconsistency.ts';
 import { Refusal } from './refusal.ts';
@@ -20,10 +21,10 @@ const RECOVERY_REQUESTS_MAX = 32;
 /** A symbol of the largest blob and its proof, for every shard there can be. */
 const PROOF_BYTES_MAX = 1000 * (65_536 + 1024);
 
-/** An answer on its way out. */
+/** An answer on its way out; `sent` is told when its bytes are no longer needed. */
 export type Answer =
   | { readonly code: number; readonly json: unknown }
-  | { readonly code: number; readonly bytes: Uint8Array };
+  | { readonly code: number; readonly bytes: Uint8Array; readonly sent?: () => void };
 
 interface Call {
   readonly node: NodeService;
@@ -90,6 +91,7 @@ export const answerOf = async (
 
 /** Sends an answer. */
 export const send = (response: ServerResponse, answer: Answer): void => {
+  if ('sent' in answer) response.once('close', answer.sent);
   const bytes = 'bytes' in answer ? answer.bytes : Buffer.from(JSON.stringify(answer.json));
   response.writeHead(answer.code, {
     'content-type': 'bytes' in answer ? 'application/octet-stream' : 'application/json',
@@ -137,9 +139,9 @@ const answerSliver = async (
   status: boolean,
 ): Promise<Answer> => {
   if (request.method === 'GET') {
-    return status
-      ? stored(node.hasSliver(blobId, pair, type))
-      : bcs(await node.sliver(blobId, pair, type));
+    if (status) return stored(node.hasSliver(blobId, pair, type));
+    const bytes = await node.sliver(blobId, pair, type);
+    return { code: 200, bytes, sent: () => giveBack(bytes) };
   }
   if (request.method !== 'PUT' || status) throw notFound();
   const { bytes } = await node.expectSliver(blobId, pair, type);

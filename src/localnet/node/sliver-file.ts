@@ -22,6 +22,7 @@ import {
 import { promisify } from 'node:util';
 import { systemCode } from '../../base/errors.ts';
 import type { SliverType } from '../../base/ids.ts';
+import { take } from './buffers.ts';
 
 const datasync = promisify(fdatasync);
 const read = promisify(readFile);
@@ -72,8 +73,12 @@ export const reading = async <T>(
 };
 
 /** Bytes [at, at + bytes) of an open file, or as many as there are. */
-export const readAt = async (fd: number, at: number, bytes: number): Promise<Buffer> => {
-  const buffer = Buffer.allocUnsafe(bytes);
+export const readAt = async (
+  fd: number,
+  at: number,
+  bytes: number,
+  buffer: Buffer = Buffer.allocUnsafe(bytes),
+): Promise<Buffer> => {
   const { bytesRead } = await read(fd, buffer, 0, bytes, at);
   return buffer.subarray(0, bytesRead);
 };
@@ -142,11 +147,11 @@ export class SliverFile {
     if (this.#newBytes >= WRITE_BYTES) this.#write().catch(() => undefined);
   }
 
-  /** A sliver, or undefined. */
+  /** A sliver, or undefined; its buffer may be given back. */
   async sliver(name: string): Promise<Buffer | undefined> {
     const place = this.#places.get(name);
     if (place === undefined) return undefined;
-    return reading(this.#path, fd => readAt(fd, place.at, place.bytes));
+    return reading(this.#path, fd => readAt(fd, place.at, place.bytes, take(place.bytes)));
   }
 
   /** Parts [at, at + length) of a sliver for each `at`; undefined without the sliver. */
