@@ -65,13 +65,16 @@ export interface CodecFace {
     type: 'primary' | 'secondary',
     slivers: IndexedBytes[],
   ): Promise<Buffer>;
-  /** As `decode` from primaries, but yields only the wanted systematic primary slivers. */
+  /**
+   * As `decode` from primaries, but only of some systematic primary slivers, each into its place. The
+   * places share no bytes with each other or with `slivers`, and are left alone until this settles.
+   */
   recoverPrimaries(
     size: number,
     nShards: number,
     slivers: IndexedBytes[],
-    wanted: number[],
-  ): Promise<Buffer[]>;
+    places: IndexedBytes[],
+  ): Promise<void>;
   /** Is this the sliver that the metadata commits to? (expands it and compares the Merkle root) */
   verifySliver(
     metadata: Uint8Array,

@@ -240,9 +240,11 @@ export interface Network {
 
   /**
    * Systematic primary slivers by index (each `primaryBytes`, the last ones zero-padded). `onSliver` is
-   * called as each arrives. With `verify` every contributing sliver is checked against metadata that is
-   * checked against the blob ID, and liars are remembered. Falls back as DESIGN §3 says. Rejects
-   * `too_few_shards`/`timeout` naming blob and shards.
+   * called as each arrives. With `verify` every sliver that is given is checked against metadata that is
+   * checked against the blob ID, also one that was made from others, and liars are remembered. Without,
+   * only its length is checked: the caller has another proof, the tags of sealed frames. Falls back as
+   * DESIGN §3 says. Rejects `too_few_shards`/`timeout` naming blob and shards, and `unverified` if the
+   * slivers do not belong together.
    */
   readPrimaries(
     blob: BlobRef,

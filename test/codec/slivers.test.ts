@@ -93,13 +93,13 @@ describe.each(types)('%s slivers', type => {
   });
 });
 
+const placesOf = (indices: readonly number[]) =>
+  indices.map(index => ({ index, data: Buffer.alloc(shape.primaryBytes) }));
+
 test('the official decoder reads what we encode', async () => {
-  const recovered = await native.recoverPrimaries(
-    size,
-    shards,
-    indexed('primary').slice(-needed.primary),
-    [...Array(needed.primary).keys()],
-  );
+  const places = placesOf([...Array(needed.primary).keys()]);
+  await native.recoverPrimaries(size, shards, indexed('primary').slice(-needed.primary), places);
+  const recovered = places.map(({ data }) => data);
   const encoder = new BlobEncoder(shards);
   const out = new Uint8Array(size);
   const slivers = recovered.map((bytes, index) => sliverBcs(bytes, shape.symbolBytes, index));
@@ -107,12 +107,29 @@ test('the official decoder reads what we encode', async () => {
   expect(Buffer.from(out)).toEqual(data);
 });
 
-test('wanted primaries come in the wanted order, present or not', async () => {
+test('wanted primaries come to their places, present or not', async () => {
   const slivers = indexed('primary').slice(2);
   const wanted = [3, 0, 1, 2];
-  const found = await native.recoverPrimaries(size, shards, slivers, wanted);
-  expect(found).toEqual(wanted.map(index => blob.primary[index]));
-  await expect(native.recoverPrimaries(size, shards, slivers, [5])).rejects.toThrow('systematic');
+  const recover = (places: typeof slivers) =>
+    native.recoverPrimaries(size, shards, slivers, places);
+  const places = placesOf(wanted);
+  await recover(places);
+  expect(places.map(({ data }) => data)).toEqual(wanted.map(index => blob.primary[index]));
+  await expect(recover(placesOf([5]))).rejects.toThrow('systematic');
+  await expect(recover(placesOf([1, 1]))).rejects.toThrow('twice');
+  await expect(recover([{ index: 0, data: Buffer.alloc(2) }])).rejects.toThrow('its place has not');
+});
+
+test('places share no bytes, neither with each other nor with what is read', async () => {
+  const slivers = indexed('primary').slice(2);
+  const { length } = slivers[0]!.data;
+  const both = Buffer.alloc(2 * length - 1);
+  const ends = [both.subarray(0, length), both.subarray(length - 1)];
+  const overlapping = ends.map((data, index) => ({ index, data }));
+  const recover = (places: { index: number; data: Buffer }[]) =>
+    native.recoverPrimaries(size, shards, slivers, places);
+  await expect(recover(overlapping)).rejects.toThrow('shares bytes');
+  await expect(recover([{ index: 0, data: slivers[1]!.data }])).rejects.toThrow('shares bytes');
 });
 
 test('what cannot be is refused', async () => {

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
+import type { SliverType } from '../../src/base/ids.ts';
 import { systemRandom } from '../../src/base/random.ts';
 import { RateLimiter } from '../../src/base/rate.ts';
 import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts';
@@ -86,6 +87,7 @@ const reader = (
   view: Committee,
   aggregatorUrls: string[] = [],
   health = new Health(systemClock),
+  metadata = new MetadataCache(),
 ) => {
   const times = { clock: systemClock, random: systemRandom };
   const http = new CountingHttp('http');
@@ -97,7 +99,6 @@ const reader = (
     () => aggregators.close(),
   );
   const parts = { ...times, client, aggregators, committee: async () => view };
-  const metadata = new MetadataCache();
   /** Reads slivers and expects them to be right. */
   const read = async (indices: number[], verify = true): Promise<void> => {
     const wrong = new Set(indices);
@@ -192,24 +193,63 @@ test('nodes that cannot be reached: aggregators stand in, and the one that lies 
   expect(lies).toBeLessThanOrEqual(asked + 1);
 });
 
-test('who sends wrong symbols is named', async () => {
-  const liars = [1, 2].map(i => committee.nodes[i]!);
-  const alter = () => {
-    for (const { index } of liars) {
-      const home = localnet.nodeDirectory(index);
-      for (const [name, content] of keptSlivers(home, file.blobId)) {
-        if (!name.endsWith('.secondary')) continue;
-        for (let at = 64; at < content.length - 64; at++) content[at]! ^= 0x55;
-        overwriteSliver(home, file.blobId, name, content);
-      }
+/** Alters slivers of some nodes; another time, and they are as before. */
+const alter = (nodes: readonly StorageNode[], type: SliverType) => {
+  for (const { index } of nodes) {
+    const home = localnet.nodeDirectory(index);
+    for (const [name, content] of keptSlivers(home, file.blobId)) {
+      const [pair, kind] = name.split('.');
+      // Primary slivers that hold bytes of the blob stay: only what others are made from is wrong.
+      if (kind !== type || (type === 'primary' && Number(pair) < ALL.length)) continue;
+      for (let at = 64; at < content.length - 64; at++) content[at]! ^= 0x55;
+      overwriteSliver(home, file.blobId, name, content);
     }
-  };
-  alter();
+  }
+};
+
+/** Stops a node, and lets others keep wrong slivers, until the test is over. */
+const disturb = async (liars: readonly StorageNode[], type: SliverType) => {
+  alter(liars, type);
   await localnet.stopNode(0);
   ends.push(async () => {
-    alter();
+    alter(liars, type);
     await localnet.startNode(0);
   });
+};
+
+const ownerOf = (index: number): StorageNode =>
+  nodeOfSliver(committee, rotationOf(file.blobId, 100), 'primary', index);
+
+test('who sends wrong slivers to make others from is named, and they are made without', async () => {
+  const owners = ALL.map(i => ownerOf(ALL.length + i)).filter(({ index }) => index !== 0);
+  const liars = [...new Set(owners)].slice(0, 2);
+  await disturb(liars, 'primary');
+  const { read, health } = reader(committee);
+  await read(ALL);
+  const named = committee.nodes.filter(node => health.isLiar(node));
+  expect(named.length).toBeGreaterThan(0);
+  expect(liars).toEqual(expect.arrayContaining(named));
+});
+
+test('slivers that do not belong together are not given, and nobody is blamed', async () => {
+  await disturb([], 'primary');
+  const lost = ALL.find(index => ownerOf(index).index === 0)!;
+  class Bent extends MetadataCache {
+    override async get(...args: Parameters<MetadataCache['get']>): Promise<Buffer> {
+      const metadata = Buffer.from(await super.get(...args));
+      // Behind 11 bytes there are two hashes a pair, a byte before each.
+      metadata[11 + 66 * lost + 1]! ^= 1;
+      return metadata;
+    }
+  }
+  const { read, health } = reader(committee, [], new Health(systemClock), new Bent());
+  await expect(read(ALL)).rejects.toMatchObject({ code: 'unverified' });
+  expect(committee.nodes.filter(node => health.isLiar(node))).toEqual([]);
+});
+
+test('who sends wrong symbols is named', async () => {
+  const liars = [1, 2].map(i => committee.nodes[i]!);
+  await disturb(liars, 'secondary');
   const { read, health } = reader(committee);
   for (const index of ALL) await read([index]);
   const named = committee.nodes.filter(node => health.isLiar(node));

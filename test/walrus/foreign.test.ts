@@ -4,7 +4,8 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { blobIdFromBytes } from '../../src/base/ids.ts';
 import { confirmationMessage, epochOfConfirmation } from '../../src/walrus/certificate.ts';
-import { unwireSliver, wireSliver } from '../../src/walrus/nodes/places.ts';
+import { IncomingSliver } from '../../src/walrus/nodes/incoming.ts';
+import { wireSliver } from '../../src/walrus/nodes/places.ts';
 import { parseSymbols } from '../../src/walrus/nodes/slivers.ts';
 import { changes } from '../support/bend.ts';
 
@@ -73,17 +74,23 @@ test('bent symbols throw nothing, and their runs are whole', () => {
   );
 });
 
-test('a sliver is taken off its wire form if it is exactly that', () => {
+test('a sliver is taken off its wire form if it is exactly that, however it is cut', () => {
   fc.assert(
     fc.property(
       fc.uint8Array({ minLength: 2, maxLength: 400 }),
       fc.nat(0xffff),
       fc.nat(0xffff),
       changes,
-      (data, symbolBytes, index, change) => {
+      fc.integer({ min: 1, max: 450 }),
+      (data, symbolBytes, index, change, cut) => {
         const made = wireSliver(data.length, symbolBytes, index);
         made.data.set(data);
-        const read = (wire: Buffer) => unwireSliver(wire, data.length, symbolBytes, index);
+        const read = (wire: Buffer): Buffer | undefined => {
+          const place = Buffer.alloc(data.length);
+          const incoming = new IncomingSliver(place);
+          for (let at = 0; at < wire.length; at += cut) incoming.put(wire.subarray(at, at + cut));
+          return incoming.is(symbolBytes, index) ? place : undefined;
+        };
         expect(read(made.wire)).toEqual(Buffer.from(data));
         const bent = change(made.wire);
         const found = read(bent);

@@ -31,11 +31,11 @@ import { Blob, StakingPool } from '../../src/walrus/chain/layouts.ts';
 import type { Committee, StorageNode } from '../../src/walrus/network.ts';
 import { ByteBudget } from '../../src/walrus/nodes/budget.ts';
 import { gather } from '../../src/walrus/nodes/gather.ts';
+import { IncomingSliver } from '../../src/walrus/nodes/incoming.ts';
 import {
   pairOfShard,
   pairOfSliver,
   rotationOf,
-  unwireSliver,
   wireSliver,
 } from '../../src/walrus/nodes/places.ts';
 import { compressP256 } from '../../src/walrus/nodes/tls.ts';
@@ -74,9 +74,15 @@ test('slivers on the wire are BCS SliverData', () => {
         { maxSize: 1 << 20 },
       ).toBytes();
       expect(Buffer.compare(wire, official)).toBe(0);
-      expect(unwireSliver(wire, length, symbolBytes, index)?.equals(data)).toBe(true);
-      expect(unwireSliver(wire, length, symbolBytes, (index + 1) % 1000)).toBeUndefined();
-      expect(unwireSliver(wire.subarray(1), length, symbolBytes, index)).toBeUndefined();
+      const place = Buffer.alloc(length);
+      const incoming = new IncomingSliver(place);
+      expect(incoming.wireBytes).toBe(wire.length);
+      incoming.put(wire.subarray(0, 1));
+      expect(incoming.is(symbolBytes, index)).toBe(false);
+      incoming.put(wire.subarray(1));
+      expect(incoming.is(symbolBytes, index)).toBe(true);
+      expect(incoming.is(symbolBytes, (index + 1) % 1000)).toBe(false);
+      expect(place.equals(data)).toBe(true);
     }),
     { numRuns: 60 },
   );

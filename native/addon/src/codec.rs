@@ -105,6 +105,33 @@ fn indexed(inputs: &[IndexedBytes]) -> Result<Vec<Indexed<'_>>> {
     Ok(checked)
 }
 
+fn overlap(a: &[u8], b: &[u8]) -> bool {
+    let (a, b) = (a.as_ptr_range(), b.as_ptr_range());
+    a.start < b.end && b.start < a.end
+}
+
+/// Places to be written, none of which shares bytes with another or with what is read.
+fn apart<'a>(
+    places: &'a mut [IndexedBytes],
+    read: &[Indexed<'_>],
+) -> Result<Vec<(usize, &'a mut [u8])>> {
+    for (at, place) in places.iter().enumerate() {
+        let others = read.iter().map(|input| input.data);
+        let mut others = others.chain(places[..at].iter().map(|other| &other.data[..]));
+        if others.any(|other| overlap(&place.data, other)) {
+            return Err(Error::from_reason("a place shares bytes with another"));
+        }
+    }
+    let checked = places.iter_mut().map(|place| {
+        // SAFETY: nothing here has another view of these bytes, as was just seen; JavaScript leaves
+        // them alone until the promise settles.
+        Ok((whole(place.index, "index")? as usize, unsafe {
+            place.data.as_mut()
+        }))
+    });
+    checked.collect()
+}
+
 fn buffers(parts: Vec<Vec<u8>>) -> Vec<Buffer> {
     parts.into_iter().map(Buffer::from).collect()
 }
@@ -200,14 +227,13 @@ pub fn recover_primaries<'env>(
     size: f64,
     n_shards: f64,
     slivers: Vec<IndexedBytes>,
-    wanted: Vec<f64>,
+    mut places: Vec<IndexedBytes>,
 ) -> Result<Object<'env>> {
     promise(env, move || {
         let size = whole(size, "size")?;
-        let wanted = indexes(wanted)?;
         let slivers = indexed(&slivers)?;
-        let found = decode::recover_primaries(size, count(n_shards)?, &slivers, &wanted);
-        Ok(buffers(found.map_err(failed)?))
+        let places = apart(&mut places, &slivers)?;
+        decode::recover_primaries(size, count(n_shards)?, &slivers, places).map_err(failed)
     })
 }
 

@@ -118,21 +118,23 @@ impl<E: Engine + Default> Code<E> {
         lost
     }
 
-    /// Rows that `restore` works on.
-    pub(crate) fn rows_to_restore(&self) -> usize {
+    /// Rows that `restore` works on, where those of chunks are held.
+    pub(crate) fn rows_to_restore(&self, held: &[usize]) -> usize {
         match self.high {
             true => self.end().next_power_of_two(),
-            false => 3 * self.chunk,
+            false => held.len() * self.chunk,
         }
     }
 
-    /// How many rows of each chunk there are up to its last known one.
+    /// How many rows of each chunk there are up to its last known one, from the first chunk to the
+    /// last that has any, which is not the first.
     pub(crate) fn held(&self, known: &[Indexed<'_>]) -> Vec<usize> {
-        let mut held = vec![0; self.rows_to_restore() / self.chunk];
+        let mut held = vec![0; 2];
         for known in known {
             let row = self.position(known.index);
-            let held = &mut held[row / self.chunk];
-            *held = (*held).max(row % self.chunk + 1);
+            let chunk = row / self.chunk;
+            held.resize(held.len().max(chunk + 1), 0);
+            held[chunk] = held[chunk].max(row % self.chunk + 1);
         }
         held
     }
@@ -158,7 +160,8 @@ impl<E: Engine + Default> Code<E> {
 
     /// Recovery symbols are more than a chunk, and fewer than twice the source symbols (2f of n): all
     /// rows lie in the first three of four chunks, and only the first is wanted. What the uppermost
-    /// two layers of transforms over all four would make of that is put down here.
+    /// two layers of transforms over all four would make of that is put down here. Without known rows
+    /// in the third, it is left out.
     fn restore_low(&self, work: &mut [Block], blocks: usize, held: &[usize], last: usize) {
         let (chunk, engine) = (self.chunk, &self.engine);
         let parts = work.chunks_exact_mut(chunk * blocks);
@@ -174,7 +177,7 @@ impl<E: Engine + Default> Code<E> {
             derive(wanted, blocks);
         }
         utils::xor(wanted, second);
-        if held[2] > 0 {
+        if !third.is_empty() {
             utils::xor(wanted, third);
             engine.mul(third, tables::get_skew()[3 * chunk - 1]);
             utils::xor(wanted, third);

@@ -35,32 +35,35 @@ pub fn decode(size: u64, shards: usize, axis: Axis, slivers: &[Indexed<'_>]) -> 
     Ok(blob)
 }
 
-/// The systematic primary slivers `wanted` (each below n−2f), in that order, from any n−2f.
+/// Fills places, each as long as a sliver, with systematic primary slivers (indexes below n−2f) from
+/// any n−2f.
 pub fn recover_primaries(
     size: u64,
     shards: usize,
     slivers: &[Indexed<'_>],
-    wanted: &[usize],
-) -> Result<Vec<Vec<u8>>> {
+    places: Vec<(usize, &mut [u8])>,
+) -> Result<()> {
     let shape = Shape::new(size, shards)?;
-    let mut sorted = wanted.to_vec();
-    sorted.sort_unstable();
-    sorted.dedup();
-    ensure(sorted.len() == wanted.len(), || {
-        "a sliver is wanted twice".into()
+    let source = Source::new(&shape, Axis::Primary, slivers)?;
+    let (wanted, places): (Vec<_>, Vec<_>) = places.into_iter().unzip();
+    let primary = shape.shards.primary;
+    let mut seen = vec![false; primary];
+    for index in &wanted {
+        let seen = seen.get_mut(*index).ok_or_else(|| {
+            Error(format!(
+                "only the {primary} systematic slivers can be wanted"
+            ))
+        })?;
+        ensure(!std::mem::replace(seen, true), || {
+            "a sliver is wanted twice".into()
+        })?;
+    }
+    let bytes = shape.sliver_bytes(Axis::Primary);
+    ensure(places.iter().all(|place| place.len() == bytes), || {
+        format!("a sliver has {bytes} bytes, its place has not")
     })?;
-    ensure(
-        sorted
-            .last()
-            .is_none_or(|last| *last < shape.shards.primary),
-        || {
-            format!(
-                "only the {} systematic slivers can be wanted",
-                shape.shards.primary
-            )
-        },
-    )?;
-    Ok(Source::new(&shape, Axis::Primary, slivers)?.slivers(wanted))
+    source.write(&wanted, places);
+    Ok(())
 }
 
 /// A sliver of `axis` from the symbols that slivers of the other axis have at its place; `index` is

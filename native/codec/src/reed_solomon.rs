@@ -75,6 +75,7 @@ pub(crate) struct Restorer<'a, E = DefaultEngine> {
     known: &'a [Indexed<'a>],
     factors: Box<[GfElement; GF_ORDER]>,
     held: Vec<usize>,
+    rows: usize,
     symbol: usize,
     /// Symbols restored at once.
     pub(crate) each: usize,
@@ -90,11 +91,14 @@ impl<'a, E: Engine + Default> Restorer<'a, E> {
         known: &'a [Indexed<'a>],
     ) -> Self {
         let code = Code::new(source, count);
-        let most = blocks_most(code.rows_to_restore());
+        let held = code.held(known);
+        let rows = code.rows_to_restore(&held);
+        let most = blocks_most(rows);
         let each = (most * size_of::<Block>() / symbol).max(1);
         Self {
             factors: code.factors(known),
-            held: code.held(known),
+            held,
+            rows,
             code,
             known,
             symbol,
@@ -119,11 +123,11 @@ impl<'a, E: Engine + Default> Restorer<'a, E> {
         let batches = match few == self.each {
             true => &self.batches,
             false => {
-                rest = batches(self.symbol, few, blocks_most(self.code.rows_to_restore()));
+                rest = batches(self.symbol, few, blocks_most(self.rows));
                 &rest
             }
         };
-        let rows = self.code.rows_to_restore();
+        let rows = self.rows;
         let wanted = places.iter().map(|(index, _)| self.code.position(*index));
         let last = wanted.max().unwrap_or(0);
         for batch in batches {

@@ -20,7 +20,8 @@ pub struct ProvedSymbol {
 /// The n symbols of a sliver, and their length.
 fn extended(axis: Axis, shards: Shards, data: &[u8]) -> Result<(Vec<u8>, usize)> {
     let symbol = shards.symbol_of(axis, data.len())?;
-    let mut all = data.to_vec();
+    let mut all = Vec::with_capacity(shards.count * symbol);
+    all.extend_from_slice(data);
     all.resize(shards.count * symbol, 0);
     let mut expander: Expander = Expander::new(shards.symbols(axis), shards.count, symbol, 1);
     expander.extend(&mut all);

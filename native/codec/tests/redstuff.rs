@@ -84,7 +84,9 @@ proptest! {
         }
         let wanted: Vec<_> = order.iter().copied().filter(|i| *i < encoded.shape.shards.primary).collect();
         let some = encoded.some(Axis::Primary, &order);
-        let found = decode::recover_primaries(size, shards, &some, &wanted).unwrap();
+        let mut found = vec![vec![0xee; encoded.shape.sliver_bytes(Axis::Primary)]; wanted.len()];
+        let places = wanted.iter().copied().zip(found.iter_mut().map(|place| &mut place[..]));
+        decode::recover_primaries(size, shards, &some, places.collect()).unwrap();
         for (index, data) in wanted.iter().zip(found) {
             prop_assert_eq!(&data[..], encoded.sliver(Axis::Primary, *index));
         }
@@ -175,8 +177,9 @@ proptest! {
                 let _ = sliver::verify(&bytes, shards, axis, piece.index, piece.data);
             }
         }
-        let wanted: Vec<_> = pieces.iter().map(|piece| piece.index).collect();
-        let _ = decode::recover_primaries(size, shards, &pieces, &wanted);
+        let mut places = vec![[0; 100]; pieces.len()];
+        let places = pieces.iter().zip(&mut places).map(|(piece, place)| (piece.index, &mut place[..]));
+        let _ = decode::recover_primaries(size, shards, &pieces, places.collect());
         prop_assert!(Metadata::parse(&bytes, shards).is_err());
     }
 }

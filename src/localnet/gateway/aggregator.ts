@@ -113,8 +113,9 @@ class Reading {
       await this.#fetch(metadata, others, have, nPrimary);
       if (have.size < nPrimary) throw unavailable();
       const slivers = [...have].map(([index, data]) => ({ index, data }));
-      const found = await native.recoverPrimaries(metadata.size, nShards, slivers, missing);
-      for (const [i, index] of missing.entries()) have.set(index, found[i]!);
+      const places = missing.map(index => ({ index, data: Buffer.allocUnsafe(primaryBytes) }));
+      await native.recoverPrimaries(metadata.size, nShards, slivers, places);
+      for (const { index, data } of places) have.set(index, data);
     }
     const from = start - first * primaryBytes;
     const all = Buffer.concat(wanted.map(index => have.get(index)!));

@@ -11,6 +11,7 @@ import type { StorageNode } from '../network.ts';
 import type { Parts } from '../retry.ts';
 import type { Health } from './health.ts';
 import { badAnswer, isSilence, type NodeHttp, type NodeRequest } from './http.ts';
+import type { IncomingSliver } from './incoming.ts';
 import { sliverPath } from './places.ts';
 
 const QUICK_MS = 10_000;
@@ -89,7 +90,6 @@ export class NodeClient {
     path: string,
     bodyBytesMax: number,
     signal: AbortSignal,
-    isSliver = false,
   ): Promise<Buffer> {
     const request: NodeRequest = {
       method: 'GET',
@@ -99,10 +99,10 @@ export class NodeClient {
       timeoutMs: SLIVER_MS,
       signal,
     };
-    // Slivers have the length that is asked for; metadata may be far shorter and pays afterwards.
-    await this.#limits.download.take(isSliver ? bodyBytesMax : 0, signal);
-    const body = await this.#noted(node, () => this.#http.send(node, request), isSliver);
-    if (!isSliver) this.#limits.download.owe(body.length);
+    // It may be far shorter, and pays afterwards.
+    await this.#limits.download.take(0, signal);
+    const body = await this.#noted(node, () => this.#http.send(node, request));
+    this.#limits.download.owe(body.length);
     return body;
   }
 
@@ -214,16 +214,26 @@ export class NodeClient {
     return this.#bytes(node, `/v1/blobs/${blobId}/metadata`, METADATA_BYTES_MAX, signal);
   }
 
-  /** A sliver in its wire form, at most `bytesMax`. Not yet verified. */
-  sliver(
+  /** Takes in a sliver. Not yet verified. */
+  async sliver(
     node: StorageNode,
     blobId: BlobId,
     pair: number,
     type: SliverType,
-    bytesMax: number,
+    into: IncomingSliver,
     signal: AbortSignal,
-  ): Promise<Buffer> {
-    return this.#bytes(node, sliverPath(blobId, pair, type), bytesMax, signal, true);
+  ): Promise<void> {
+    const request: NodeRequest = {
+      method: 'GET',
+      path: sliverPath(blobId, pair, type),
+      accept: 'bytes',
+      bodyBytesMax: into.wireBytes,
+      into,
+      timeoutMs: SLIVER_MS,
+      signal,
+    };
+    await this.#limits.download.take(into.wireBytes, signal);
+    await this.#noted(node, () => this.#http.send(node, request), true);
   }
 
   /** Symbols from which primary slivers can be made anew, as BCS. Not yet verified. */

@@ -12,6 +12,12 @@ export interface Answer {
   readonly body: Buffer;
 }
 
+/** Where the body of an answer goes. */
+export interface Sink {
+  /** The next bytes, which are not to be kept. */
+  put(chunk: Buffer): void;
+}
+
 /** Answers of unknown length start with a buffer of this size. */
 const FIRST_BYTES = 64 * 1024;
 /** Below this, buffers come out of Node's pool. */
@@ -23,26 +29,36 @@ export class Exchange implements Dispatcher.DispatchHandler {
   readonly #resolve: (answer: Answer) => void;
   readonly #reject: (error: unknown) => void;
   readonly #bytesMaxOf: (status: number) => number;
+  readonly #sinkOf: (status: number) => Sink | undefined;
   readonly #tooLong: (bytesMax: number) => Error;
   #controller: Dispatcher.DispatchController | undefined;
   #failure: Error | undefined;
   #status = 0;
   #headers: IncomingHttpHeaders = {};
   #bytesMax = 0;
+  #sink: Sink | undefined;
   #bytes = Buffer.alloc(0);
   #at = 0;
 
-  /** `bytesMaxOf` bounds the body by the status; `tooLong` makes the error for a longer one. */
-  constructor(bytesMaxOf: (status: number) => number, tooLong: (bytesMax: number) => Error) {
+  /**
+   * `bytesMaxOf` bounds the body by the status; `tooLong` makes the error for a longer one. A body
+   * for which there is a sink goes there, not into the answer.
+   */
+  constructor(
+    bytesMaxOf: (status: number) => number,
+    tooLong: (bytesMax: number) => Error,
+    sinkOf: (status: number) => Sink | undefined,
+  ) {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     this.answer = promise;
     this.#resolve = resolve;
     this.#reject = reject;
     this.#bytesMaxOf = bytesMaxOf;
     this.#tooLong = tooLong;
+    this.#sinkOf = sinkOf;
   }
 
-  /** Ends the exchange, and its connection if it has one. */
+  /** Ends the exchange, and its connection if it has one; nothing goes to the sink any more. */
   abort(error: Error): void {
     if (this.#failure !== undefined) return;
     this.#failure = error;
@@ -70,24 +86,32 @@ export class Exchange implements Dispatcher.DispatchHandler {
       this.abort(this.#tooLong(this.#bytesMax));
       return;
     }
+    this.#sink = this.#sinkOf(status);
+    if (this.#sink !== undefined) return;
     const known = Number.isInteger(declared) && declared >= 0;
     const bytes = known ? declared : Math.min(this.#bytesMax, FIRST_BYTES);
     this.#bytes = bytes < POOLED_BYTES ? Buffer.allocUnsafe(bytes) : Buffer.allocUnsafeSlow(bytes);
   }
 
   onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#failure !== undefined) return;
     const end = this.#at + chunk.length;
     if (end > this.#bytesMax) {
       this.abort(this.#tooLong(this.#bytesMax));
       return;
     }
+    if (this.#sink === undefined) this.#keep(chunk, end);
+    else this.#sink.put(chunk);
+    this.#at = end;
+  }
+
+  #keep(chunk: Buffer, end: number): void {
     if (end > this.#bytes.length) {
       const larger = Buffer.allocUnsafeSlow(Math.min(this.#bytesMax, 2 * end));
       this.#bytes.copy(larger, 0, 0, this.#at);
       this.#bytes = larger;
     }
     this.#bytes.set(chunk, this.#at);
-    this.#at = end;
   }
 
   onResponseEnd(): void {

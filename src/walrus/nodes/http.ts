@@ -7,20 +7,21 @@ import { abortError, throwIfAborted } from '../../base/abort.ts';
 import { after, type BootTime, bootTime } from '../../base/clock.ts';
 import { messageOf, systemCode, TuskError } from '../../base/errors.ts';
 import type { StorageNode } from '../network.ts';
-import { type Answer, Exchange } from './exchange.ts';
+import { type Answer, Exchange, type Sink } from './exchange.ts';
 import { pinnedConnector } from './tls.ts';
 
 const CONNECT_MS = 5_000;
 const CONNECTIONS_PER_NODE = 6;
 const JSON_BYTES_MAX = 64 * 1024;
 
-/** A request; `bodyBytesMax` bounds the answer. */
+/** A request; `bodyBytesMax` bounds the answer, whose body goes `into` something else where that is given. */
 export interface NodeRequest {
   readonly method: 'GET' | 'PUT';
   readonly path: string;
   readonly body?: Buffer;
   readonly accept: 'json' | 'bytes';
   readonly bodyBytesMax?: number;
+  readonly into?: Sink;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
@@ -154,6 +155,7 @@ export class NodeHttp {
     const exchange = new Exchange(
       status => (isOk(status) ? max : JSON_BYTES_MAX),
       bytesMax => badAnswer(node, `a body longer than ${bytesMax} bytes`),
+      status => (isOk(status) ? request.into : undefined),
     );
     const follow = () => exchange.abort(abortError(signal));
     signal.addEventListener('abort', follow, { once: true });

@@ -36,7 +36,8 @@ export const nodeOfSliver = (
 export const sliverPath = (blobId: BlobId, pair: number, type: SliverType): string =>
   `/v1/blobs/${blobId}/slivers/${pair}/${type}`;
 
-const lengthBytes = (length: number): number => {
+/** Bytes that a length takes in BCS. */
+export const lengthBytes = (length: number): number => {
   let bytes = 1;
   for (let rest = length; rest >= 128; rest = Math.floor(rest / 128)) bytes++;
   return bytes;
@@ -70,22 +71,4 @@ export const wireSliver = (
   wire.writeUInt16LE(symbolBytes, head + length);
   wire.writeUInt16LE(index, head + length + 2);
   return { wire, data: wire.subarray(head, head + length) };
-};
-
-/** The data of a sliver that arrived; undefined if it is not the sliver of that shape and index. */
-export const unwireSliver = (
-  wire: Buffer,
-  length: number,
-  symbolBytes: number,
-  index: number,
-): Buffer | undefined => {
-  const head = lengthBytes(length);
-  if (wire.length !== head + length + 4) return undefined;
-  let declared = 0;
-  for (let at = head - 1; at >= 0; at--) declared = declared * 128 + (wire[at]! & 127);
-  const fits =
-    declared === length &&
-    wire.readUInt16LE(head + length) === symbolBytes &&
-    wire.readUInt16LE(head + length + 2) === index;
-  return fits ? wire.subarray(head, head + length) : undefined;
 };

@@ -4,7 +4,7 @@
  * it; then it says which blob, how many shards, and which nodes are silent.
  */
 
-import { abortError, deadline } from '../../base/abort.ts';
+import { abortError, type Deadline, deadline, throwIfAborted } from '../../base/abort.ts';
 import { messageOf, TuskError } from '../../base/errors.ts';
 import type { BlobRef, StorageNode } from '../network.ts';
 import { backoffMs, pause, type RetryPolicy } from '../retry.ts';
@@ -24,6 +24,8 @@ const EVERYONE_FROM_ROUND = 2;
 export interface ReadOptions {
   readonly verify: boolean;
   readonly signal: AbortSignal;
+  /** Memory of the caller's for a sliver, which is nobody else's before the read has succeeded. */
+  readonly place?: (index: number) => Buffer;
   readonly onSliver: (index: number, data: Buffer) => Promise<void> | void;
 }
 
@@ -51,6 +53,13 @@ class PrimaryRead {
   readonly #options: ReadOptions;
   readonly #wanted: Set<number>;
   readonly #have = new Map<number, Buffer>();
+  readonly #places = new Map<number, Buffer>();
+  /** Requests to owners that run, by sliver. */
+  readonly #asked = new Map<number, { readonly node: StorageNode; readonly request: Deadline }>();
+  /** Slivers that recovery makes, and no owner is asked for any more in this round. */
+  readonly #claimed = new Set<number>();
+  /** Nodes that recovery has overtaken in this round. */
+  readonly #late = new Set<StorageNode>();
   /** What went wrong in the current round, by node. */
   #failures = new Map<StorageNode, unknown>();
   #consumerError: unknown;
@@ -94,6 +103,8 @@ class PrimaryRead {
     const slivers = await this.#open(everyone, signal);
     if (slivers === undefined) return false;
     const { health } = this.#parts.client;
+    this.#claimed.clear();
+    this.#late.clear();
     const scope = deadline(signal, undefined);
     const skipped = [...this.#wanted].filter(
       index => !everyone && health.isShunned(slivers.nodeOf('primary', index)),
@@ -102,11 +113,11 @@ class PrimaryRead {
       const early = this.#recover(slivers, new Set(skipped), scope.signal);
       early.catch(() => {}); // awaited below, unless the direct requests fail first
       const direct = this.#direct(slivers, new Set(skipped), scope.signal);
-      const late = await direct.doneOrLate;
+      await direct.doneOrLate;
       if (this.#consumerError !== undefined) throw this.#consumerError;
       const lost = [...this.#wanted].filter(index => !skipped.includes(index));
       const recovered = await this.#recover(slivers, new Set(lost), scope.signal);
-      if (lost.length > 0 && recovered) this.#noteLate(late());
+      if (recovered) this.#noteLate();
       if (!((await early) && recovered) && !(await this.#fromAggregators(slivers, scope.signal)))
         await direct.settled;
       return this.#wanted.size === 0;
@@ -124,7 +135,7 @@ class PrimaryRead {
       signal,
       async (i, data) => {
         if (!(await slivers.verifiesPrimary(i, data))) return false;
-        await this.#give(i, data);
+        await this.#giveMade(slivers, i, data);
         return true;
       },
     );
@@ -145,7 +156,11 @@ class PrimaryRead {
       slivers,
       have: this.#have,
       missing: () => [...this.#wanted].filter(index => lost.has(index)),
-      give: (index, data) => this.#give(index, data),
+      place: index => {
+        this.#claim(index);
+        return this.#place(slivers, index);
+      },
+      give: (index, data) => this.#giveMade(slivers, index, data),
       failed: (node, error) => this.#failures.set(node, error),
       signal,
     });
@@ -183,22 +198,26 @@ class PrimaryRead {
     const { client, clock } = this.#parts;
     const { health } = client;
     const queue = [...this.#wanted].filter(index => !skipped.has(index));
-    const asked = new Map<number, StorageNode>();
     let movedMs = clock.monotonicMs();
     const done = Promise.withResolvers<void>();
-    const isDone = () => queue.length === 0 && asked.size === 0;
+    const isDone = () => queue.length === 0 && this.#asked.size === 0;
     const ask = async (index: number): Promise<void> => {
+      if (this.#claimed.has(index)) return;
       const node = slivers.nodeOf('primary', index);
-      asked.set(index, node);
+      const request = deadline(signal, undefined);
+      this.#asked.set(index, { node, request });
       movedMs = clock.monotonicMs();
       try {
-        const data = await slivers.sliver('primary', index, signal);
+        const place = this.#place(slivers, index);
+        const data = await slivers.sliver('primary', index, request.signal, place);
+        throwIfAborted(request.signal);
         this.#have.set(index, data);
         await this.#give(index, data);
       } catch (error) {
-        if (!signal.aborted) this.#failures.set(node, error);
+        if (!request.signal.aborted) this.#failures.set(node, error);
       } finally {
-        asked.delete(index);
+        request.done();
+        this.#asked.delete(index);
         movedMs = clock.monotonicMs();
         if (isDone()) done.resolve();
       }
@@ -216,15 +235,42 @@ class PrimaryRead {
         await quietFor(done.promise, leftMs, clock, signal);
       }
       if (signal.aborted) throw abortError(signal);
-      return () => [...asked.values()];
     })();
     return { settled, doneOrLate };
   }
 
   /** Nodes that recovery overtakes again and again count as silent: reads then do not wait for them. */
-  #noteLate(nodes: readonly StorageNode[]): void {
+  #noteLate(): void {
     const why = `a sliver of blob ${this.#blob.blobId} came too late`;
-    for (const node of new Set(nodes)) this.#parts.client.health.late(node, why);
+    for (const node of this.#late) this.#parts.client.health.late(node, why);
+  }
+
+  #place(slivers: BlobSlivers, index: number): Buffer {
+    let place = this.#places.get(index);
+    if (place === undefined) {
+      place = this.#options.place?.(index) ?? slivers.memory('primary');
+      this.#places.set(index, place);
+    }
+    return place;
+  }
+
+  /** Takes a sliver's place away from its owner's answer, which is late if it is still to come. */
+  #claim(index: number): void {
+    this.#claimed.add(index);
+    const asked = this.#asked.get(index);
+    if (asked === undefined) return;
+    this.#late.add(asked.node);
+    asked.request.controller.abort(noLongerNeeded());
+  }
+
+  /** Gives a sliver that did not come from its owner. */
+  async #giveMade(slivers: BlobSlivers, index: number, data: Buffer): Promise<void> {
+    if (!this.#wanted.has(index)) return;
+    this.#claim(index);
+    if (this.#options.place === undefined) return this.#give(index, data);
+    const place = this.#place(slivers, index);
+    if (place !== data) data.copy(place);
+    await this.#give(index, place);
   }
 
   async #give(index: number, data: Buffer): Promise<void> {

@@ -4,7 +4,7 @@
  * n − 2f primary slivers. The way that moves fewer bytes is taken; the second also stands in when
  * the first fails.
  */
-import { sample } from '../../base/random.ts';
+import { TuskError } from '../../base/errors.ts';
 import { native } from '../../native.ts';
 import { faultsOf } from '../certificate.ts';
 import type { BlobRef, StorageNode } from '../network.ts';
@@ -25,6 +25,8 @@ export interface Recovery {
   readonly have: Map<number, Buffer>;
   /** Those of its slivers that are still wanted; others may come in meanwhile. */
   readonly missing: () => number[];
+  /** Where a missing sliver is to be made: from then on nothing else is put there. */
+  readonly place: (index: number) => Buffer;
   readonly give: (index: number, data: Buffer) => Promise<void>;
   readonly failed: (node: StorageNode, error: unknown) => void;
   readonly signal: AbortSignal;
@@ -118,44 +120,85 @@ class Symbols {
   }
 }
 
-/** Indices of primary slivers to ask for, those of trusted nodes first. */
+/**
+ * Indices of primary slivers to ask for: those of trusted nodes first, then by number from the first
+ * that holds no bytes of the blob on. The closer together, the less there is to compute.
+ */
 const candidates = ({ slivers, parts, have }: Recovery): number[] => {
   const { nShards } = slivers.committee;
+  const { nPrimary } = slivers.shape;
   const rank = (index: number) => rankOf(slivers.nodeOf('primary', index), parts.client.health);
-  return sample(parts.random, nShards, nShards)
+  return Array.from({ length: nShards }, (_, i) => (nPrimary + i) % nShards)
     .filter(index => !have.has(index))
     .sort((a, b) => rank(a) - rank(b));
 };
 
-/** The second way. */
-const byPrimaries = async (recovery: Recovery): Promise<boolean> => {
-  const { slivers, parts, signal, blob, have } = recovery;
-  const need = slivers.shape.nPrimary;
-  const enough = await gather({
+/** Asks for primary slivers until there are enough; `proved`: each is verified as it comes. */
+const gatherPrimaries = (recovery: Recovery, proved: boolean): Promise<boolean> => {
+  const { slivers, parts, signal, have } = recovery;
+  return gather({
     candidates: candidates(recovery),
-    needed: () => (recovery.missing().length === 0 ? 0 : need - have.size),
+    needed: () => (recovery.missing().length === 0 ? 0 : slivers.shape.nPrimary - have.size),
     hedgeMs: parts.client.health.hedgeMs(),
     clock: parts.clock,
     signal,
     ask: async (index, abort) => {
       if (have.has(index)) return;
-      const node = slivers.nodeOf('primary', index);
       try {
-        have.set(index, await slivers.sliver('primary', index, abort));
+        const data = proved
+          ? await slivers.sliver('primary', index, abort)
+          : await slivers.unprovedSliver('primary', index, abort);
+        have.set(index, data);
       } catch (error) {
-        if (!abort.aborted) recovery.failed(node, error);
+        if (!abort.aborted) recovery.failed(slivers.nodeOf('primary', index), error);
         throw error;
       }
     },
   });
-  if (!enough) return false;
+};
+
+/**
+ * The second way. What it gives is verified, not what it is made from: that takes as long, and binds
+ * the bytes of a blob whose slivers do not belong together, too.
+ */
+const byPrimaries = async (recovery: Recovery, proved = false): Promise<boolean> => {
+  const { slivers, blob, have } = recovery;
+  if (!(await gatherPrimaries(recovery, proved))) return false;
   const wanted = recovery.missing();
-  const inputs = [...have].slice(0, need).map(([index, data]) => ({ index, data }));
+  const inputs = [...have]
+    .slice(0, slivers.shape.nPrimary)
+    .map(([index, data]) => ({ index, data }));
   if (wanted.length === 0) return true;
-  const found = await native.recoverPrimaries(blob.size, blob.nShards, inputs, wanted);
-  for (const [i, index] of wanted.entries()) {
-    have.set(index, found[i]!);
-    await recovery.give(index, found[i]!);
+  const places = wanted.map(index => ({ index, data: recovery.place(index) }));
+  await native.recoverPrimaries(blob.size, blob.nShards, inputs, places);
+  const verified = places.map(({ index, data }) => slivers.verifiesPrimary(index, data));
+  if ((await Promise.all(verified)).includes(false)) {
+    if (!(await dismissLies(recovery, inputs))) throw disjoint(blob);
+    return byPrimaries(recovery, true);
+  }
+  for (const { index, data } of places) {
+    have.set(index, data);
+    await recovery.give(index, data);
   }
   return true;
 };
+
+/** Names who sent wrong slivers, and gives these up; false if all are right. */
+const dismissLies = async (
+  { slivers, have }: Recovery,
+  inputs: readonly { index: number; data: Buffer }[],
+): Promise<boolean> => {
+  const judge = async ({ index, data }: { index: number; data: Buffer }): Promise<boolean> => {
+    const right = await slivers.judgePrimary(index, data);
+    if (!right) have.delete(index);
+    return right;
+  };
+  return (await Promise.all(inputs.map(judge))).includes(false);
+};
+
+const disjoint = ({ blobId }: BlobRef): TuskError =>
+  new TuskError(
+    'unverified',
+    `the slivers of blob ${blobId} do not belong together: whoever stored it did not encode one blob`,
+    { details: { blobId } },
+  );

@@ -4,6 +4,7 @@
  * verify is remembered as a liar.
  */
 import { LRUCache } from 'lru-cache';
+import { throwIfAborted } from '../../base/abort.ts';
 import { ByteReader } from '../../base/bytes.ts';
 import { messageOf, TuskError } from '../../base/errors.ts';
 import { type BlobId, blobIdToBytes, type SliverType } from '../../base/ids.ts';
@@ -15,7 +16,8 @@ import type { Aggregators } from './aggregator.ts';
 import type { NodeClient } from './client.ts';
 import { gather } from './gather.ts';
 import type { Health } from './health.ts';
-import { nodeOfSliver, pairOfSliver, rotationOf, unwireSliver, wireBytes } from './places.ts';
+import { IncomingSliver } from './incoming.ts';
+import { nodeOfSliver, pairOfSliver, rotationOf } from './places.ts';
 
 /** What reading works with. */
 export interface ReadParts extends Parts {
@@ -138,23 +140,58 @@ export class BlobSlivers {
     return nodeOfSliver(this.committee, this.#rotation, type, index);
   }
 
-  /** A sliver's data from the node that must hold it. */
-  async sliver(type: SliverType, index: number, signal: AbortSignal): Promise<Buffer> {
-    const { blobId, nShards } = this.#blob;
-    const node = this.nodeOf(type, index);
-    const length = type === 'primary' ? this.shape.primaryBytes : this.shape.secondaryBytes;
-    const pair = pairOfSliver(type, index, nShards);
-    const wire = await this.#client.sliver(node, blobId, pair, type, wireBytes(length), signal);
-    const data = unwireSliver(wire, length, this.shape.symbolBytes, index);
-    const what = `a wrong ${type} sliver ${index} of blob ${blobId}`;
-    if (data === undefined) throw lie(this.#client.health, node, what);
-    if (!(await this.#verifies(type, index, data))) throw lie(this.#client.health, node, what);
-    return data;
+  /** Memory for a sliver's data. */
+  memory(type: SliverType): Buffer {
+    const { primaryBytes, secondaryBytes } = this.shape;
+    return Buffer.allocUnsafeSlow(type === 'primary' ? primaryBytes : secondaryBytes);
   }
 
-  /** Does a primary sliver that was put together from symbols belong to the blob? */
+  /** A sliver's data from the node that must hold it, in `place`. */
+  async sliver(
+    type: SliverType,
+    index: number,
+    signal: AbortSignal,
+    place = this.memory(type),
+  ): Promise<Buffer> {
+    await this.unprovedSliver(type, index, signal, place);
+    const right = await this.#verifies(type, index, place);
+    // Who aborts may have put something else there meanwhile.
+    throwIfAborted(signal);
+    if (!right) throw this.#wrong(type, index);
+    return place;
+  }
+
+  /** As `sliver`, but it may be wrong in everything but its shape. */
+  async unprovedSliver(
+    type: SliverType,
+    index: number,
+    signal: AbortSignal,
+    place = this.memory(type),
+  ): Promise<Buffer> {
+    const { blobId, nShards } = this.#blob;
+    const node = this.nodeOf(type, index);
+    const pair = pairOfSliver(type, index, nShards);
+    const incoming = new IncomingSliver(place);
+    await this.#client.sliver(node, blobId, pair, type, incoming, signal);
+    if (!incoming.is(this.shape.symbolBytes, index)) throw this.#wrong(type, index);
+    return place;
+  }
+
+  #wrong(type: SliverType, index: number): TuskError {
+    const what = `a wrong ${type} sliver ${index} of blob ${this.#blob.blobId}`;
+    return lie(this.#client.health, this.nodeOf(type, index), what);
+  }
+
+  /** Does a primary sliver that was made from others belong to the blob? */
   verifiesPrimary(index: number, data: Buffer): Promise<boolean> {
     return this.#verifies('primary', index, data);
+  }
+
+  /** Does a primary sliver belong to the blob that its node sent? If not, the node is noted as a liar. */
+  async judgePrimary(index: number, data: Buffer): Promise<boolean> {
+    const right = await this.#verifies('primary', index, data);
+    if (!right) this.#wrong('primary', index);
+    return right;
   }
 
   async #verifies(type: SliverType, index: number, data: Buffer): Promise<boolean> {

@@ -11,8 +11,9 @@ import { readPrimaries } from './read.ts';
 import { BlobSlivers, type MetadataCache, type ReadParts, sizeOfMetadata } from './slivers.ts';
 
 /**
- * The whole blob. Every sliver that holds bytes of it is verified against metadata that is verified
- * against the blob ID; that binds all its bytes, as the official clients' default check does.
+ * The whole blob, every sliver put into its place as it comes. Each that holds bytes of it is verified
+ * against metadata that is verified against the blob ID, also those that were made from others; that
+ * binds all its bytes, as the official clients' default check does.
  */
 export const readBlob = async (
   parts: ReadParts,
@@ -34,7 +35,8 @@ export const readBlob = async (
     {
       verify: true,
       signal,
-      onSliver: (index, data) => void data.copy(whole, index * primaryBytes),
+      place: index => whole.subarray(index * primaryBytes, (index + 1) * primaryBytes),
+      onSliver: () => undefined,
     },
   );
   return whole.subarray(0, blob.size);
