@@ -44,7 +44,12 @@ test(
     let mountPoint = await sandbox.mount('drive');
     const start = await accountsOf(sandbox, 'drive');
     const history = new History(random, mountPoint);
-    const total = { lost: 0, bytes: 0, names: 0, checkpoints: 0 };
+    const total = { lost: 0, bytes: 0, names: 0, checkpoints: 0, refused: 0 };
+    const powerCut = async (): Promise<void> => {
+      const { bytes, names } = await disk.powerCut(random.below(1e9));
+      total.bytes += bytes;
+      total.names += names;
+    };
     for (let cut = 0; cut < cuts; cut++) {
       const where = `TUSK_SEED=${seed}, cut ${cut}`;
       for (let left = 10 + random.below(30); left > 0; left--) await history.step();
@@ -59,9 +64,14 @@ test(
       if (status === 0) total.checkpoints++;
       else if (!disk.isCut) throw new Error(`${where}: ${stderr}`);
       await sandbox.kill('drive').catch(() => undefined);
-      const { bytes, names } = await disk.powerCut(random.below(1e9));
-      total.bytes += bytes;
-      total.names += names;
+      await powerCut();
+      if (random.below(2) === 0) {
+        // The power fails again while what was left is taken up.
+        await disk.cutAfter(random.below(20), random.below(20));
+        await sandbox.mount('drive').catch(() => total.refused++);
+        await sandbox.kill('drive').catch(() => undefined);
+        await powerCut();
+      }
       mountPoint = await sandbox.mount('drive');
       total.lost += await history.recognise().catch(error => {
         throw new Error(where, { cause: error });
