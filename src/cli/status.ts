@@ -43,6 +43,7 @@ const describe = (report: StatusReport, { mountPoint }: Target): string => {
   const troubled = nodes.filter(node => node.state === 'silent' || node.state === 'liar');
   return [
     `${report.volume} on ${report.network}, ${mountPoint === undefined ? `unmounted from ${report.mountPoint}, its daemon still works` : `mounted at ${mountPoint}`} (pid ${report.pid}${report.readOnly ? ', read-only' : ''})`,
+    ...(report.fault === '' ? [] : [`READ-ONLY: ${report.fault}`]),
     ...keeperLines(report),
     amount('received', durability.received),
     amount('local', durability.local),

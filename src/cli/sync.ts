@@ -36,8 +36,9 @@ export const describeUmount = (name: string, report: SyncReport): string => {
   const done = `${name} is unmounted.`;
   if (report.openFiles === true)
     return `${done} Programs still have files open there: what they write is kept and sent when they close the last one. So far: ${describeSync(report)}`;
-  return report.pending === ''
-    ? `${done} ${describeSync(report)}`
+  if (report.pending === '') return `${done} ${describeSync(report)}`;
+  return report.fault !== ''
+    ? `${done} ${describePending(report)}`
     : `${done} ${describePending(report)} They are safe on this machine; mount the volume again to send them.`;
 };
 

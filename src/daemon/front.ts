@@ -44,6 +44,8 @@ export interface Front {
   readonly back: Bridge<BackMethods>;
   readonly flushes: FlushJob;
   readonly pipeline: Pipeline;
+  /** Why the volume takes no changes any more; empty while it does. */
+  readonly fault: string;
   /** Resolves when the mount is gone, by whoever's hand. */
   readonly ended: Promise<unknown>;
   /** Takes everything down that is not the mount, which is no longer served from the middle of it on; nothing is lost. */
@@ -218,7 +220,9 @@ const build = async (
     readOnly: config.readOnly,
     sizeBytes: config.sizeBytes,
   });
+  let fault = '';
   index.onFatal(error => {
+    fault = error.message;
     log('daemon').fatal(
       { error: error.message },
       'the index cannot be written: read-only from now on',
@@ -252,6 +256,9 @@ const build = async (
     back,
     flushes,
     pipeline,
+    get fault() {
+      return fault;
+    },
     ended,
     close: async () => {
       flushes.stop();

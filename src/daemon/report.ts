@@ -42,6 +42,8 @@ export interface StatusReport {
   restarts: number;
   lastEnd: string;
   readOnly: boolean;
+  /** Why the volume takes no changes any more (a broken disk); empty while it does. */
+  fault: string;
   durability: { received: Amount; local: Amount; certified: Amount; checkpointed: Amount };
   /** Age of the oldest staged bytes in ms; 0 if none. */
   oldestStagedMs: number;
@@ -66,6 +68,8 @@ export interface SyncReport {
   /** Bytes that are not checkpointed and why; empty when all is. */
   pending: string;
   pendingBytes: number;
+  /** As in `StatusReport`: what is pending may be lost then. */
+  fault: string;
   /** Set by a lazy unmount: programs still have files open, the daemon stays until they close them. */
   openFiles?: boolean;
   wal: string;

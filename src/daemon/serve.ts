@@ -58,6 +58,7 @@ const checkpointWithin = async (
     checkpoint: status.checkpoint,
     pending,
     pendingBytes: pendingBytes(status),
+    fault: status.fault,
     wal: status.cost.wal,
     sui: status.cost.sui,
   };
@@ -213,6 +214,7 @@ class Daemon {
       ...NOTHING,
       pending: messageOf(error),
       pendingBytes: front.index.totals().stagedBytes,
+      fault: front.fault,
     }));
     if (report.pending === '')
       await settle(front, Math.max(1000, timeoutMs - (systemClock.monotonicMs() - startMs)));
@@ -245,7 +247,10 @@ const handOver = (mountPoint: string): Promise<void> =>
     child.unref();
   });
 
-const NOTHING: SyncReport = { checkpoint: 0, pending: '', pendingBytes: 0, wal: '0', sui: '0' };
+const NOTHING: SyncReport = {
+  ...{ checkpoint: 0, pending: '', pendingBytes: 0, fault: '' },
+  ...{ wal: '0', sui: '0' },
+};
 const idle: ControlContext = { signal: new AbortController().signal, progress: () => undefined };
 
 /** A volume that is served. */

@@ -70,6 +70,7 @@ export const statusReport = async (front: Front): Promise<StatusReport> => {
     restarts: handover.restarts,
     lastEnd: handover.lastEnd,
     readOnly: config.readOnly,
+    fault: front.fault,
     durability: {
       received: index.isSynced() ? none : staged,
       local: index.isSynced() ? staged : none,

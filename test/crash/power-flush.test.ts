@@ -90,3 +90,30 @@ test(
   },
   60_000 * cuts + 60_000,
 );
+
+test('a disk that fails: the drive is read-only and says why, what was local stays', async () => {
+  const mountPoint = sandbox.path('mnt-drive');
+  await sandbox.sh(
+    `mkdir ${mountPoint}/kept; echo hello > ${mountPoint}/kept/a; sync ${mountPoint}/kept/a`,
+  );
+  await disk.cutAfter(0, 0);
+  const script = (text: string) => sandbox.run('bash', ['-c', text], { timeoutMs: 20_000 });
+  const written = await script(`echo more > ${mountPoint}/kept/b; sync ${mountPoint}/kept/b`);
+  expect(written).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining('Input/output error'),
+  });
+  const refused = await script(`echo more > ${mountPoint}/kept/c`);
+  expect(refused.stderr).toContain('Read-only file system');
+  expect((await script(`cat ${mountPoint}/kept/a`)).stdout).toBe('hello\n');
+  const fault = /^READ-ONLY: the local log in .* could not be made durable: EIO: .*check the disk/m;
+  expect(await sandbox.ok(['status', 'drive'])).toMatch(fault);
+
+  const ended = await sandbox.tuskfs(['umount', mountPoint]);
+  expect(ended.status).toBe(4);
+  expect(ended.stderr).toMatch(/what was synced before is safe/);
+  expect(ended.stderr).not.toContain('They are safe');
+  await disk.powerCut(seed);
+  await sandbox.mount('drive');
+  expect((await script(`cat ${mountPoint}/kept/a`)).stdout).toBe('hello\n');
+}, 60_000);
