@@ -317,7 +317,7 @@ export class RealNetwork implements Network {
     count: number,
     signal: AbortSignal,
   ): ReturnType<Network['spotCheck']> {
-    const parts = { ...this.#parts, budget: this.#checkBudget };
+    const parts = { ...this.#parts, budget: this.#checkBudget, pool: this.#pool };
     return spotCheck(parts, blob, metadata, count, signal);
   }
 

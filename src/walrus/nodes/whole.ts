@@ -9,6 +9,7 @@ import type { BlobRef, Network } from '../network.ts';
 import type { ByteBudget } from './budget.ts';
 import { readPrimaries } from './read.ts';
 import { BlobSlivers, type MetadataCache, type ReadParts, sizeOfMetadata } from './slivers.ts';
+import type { WirePool } from './wire-pool.ts';
 
 /**
  * The whole blob, every sliver put into its place as it comes. Each that holds bytes of it is verified
@@ -44,7 +45,7 @@ export const readBlob = async (
 
 /** Reads random slivers back from the nodes that must hold them, within a budget, and verifies each. */
 export const spotCheck = async (
-  parts: ReadParts & { readonly budget: ByteBudget },
+  parts: ReadParts & { readonly budget: ByteBudget; readonly pool: WirePool },
   blob: BlobRef,
   metadata: Buffer,
   count: number,
@@ -52,7 +53,7 @@ export const spotCheck = async (
 ): ReturnType<Network['spotCheck']> => {
   const committee = await parts.committee(false, signal);
   const slivers = new BlobSlivers(parts.client, committee, blob, metadata);
-  const { primaryBytes } = slivers.shape;
+  const { primaryBytes, secondaryBytes } = slivers.shape;
   const failed: { type: SliverType; index: number; node: string; reason: string }[] = [];
   let held = 0;
   await Promise.all(
@@ -60,7 +61,10 @@ export const spotCheck = async (
       const type: SliverType = place < blob.nShards ? 'primary' : 'secondary';
       const index = place % blob.nShards;
       try {
-        await parts.budget.using(primaryBytes, signal, () => slivers.sliver(type, index, signal));
+        await parts.budget.using(primaryBytes, signal, async () => {
+          const memory = parts.pool.take(type === 'primary' ? primaryBytes : secondaryBytes);
+          parts.pool.give(await slivers.sliver(type, index, signal, memory));
+        });
         held++;
       } catch (error) {
         throwIfAborted(signal);

@@ -1,6 +1,6 @@
 /**
- * Memory for slivers on their way to nodes, used again over all uploads: V8 lets what is dropped
- * grow to tens of megabytes before it looks for it.
+ * Memory for slivers on their way to nodes, or back for a check, used again over all blobs: V8 lets
+ * what is dropped grow to tens of megabytes before it looks for it.
  */
 
 /** Buffers that are free; those that nobody takes for long are collected. */
