@@ -16,7 +16,7 @@ import { planFrames } from './frames.ts';
 import { IndexCopy, openSnapshot } from './index-copy.ts';
 import { openJournals, type PackJournal, sweepJournals } from './journal.ts';
 import { checkAborted, patiently } from './patience.ts';
-import { explainFullDisk, packBytesThatFit } from './room.ts';
+import { explainDisk, packBytesThatFit } from './room.ts';
 import { Sources } from './sources.ts';
 import { loadHead, SpentLedger, saveHead } from './state.ts';
 import { endTail } from './tail.ts';
@@ -113,7 +113,7 @@ export class Flusher {
         return await work(signal);
       } catch (error) {
         if (error instanceof TuskError && error.code === 'conflicting_head') this.#conflict = error;
-        throw explainFullDisk(error, this.#parts.directories.scratch);
+        throw explainDisk(error, this.#parts.directories.scratch);
       } finally {
         this.#tell({ state: 'idle', pending: '' });
       }

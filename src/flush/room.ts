@@ -4,7 +4,7 @@
  * for the smallest (FLUSH_ROOM_BYTES).
  */
 import { statfsSync } from 'node:fs';
-import { systemCode, TuskError } from '../base/errors.ts';
+import { messageOf, systemCode, TuskError } from '../base/errors.ts';
 import { PACK_BYTES_MIN } from '../base/limits.ts';
 import type { MatrixShape } from '../format/shape.ts';
 
@@ -25,15 +25,25 @@ export const packBytesThatFit = (
   return Math.max(PACK_BYTES_MIN, Math.floor((bavail * bsize * SHARE) / expansion(shape, nShards)));
 };
 
-/** An error as it is, or what a full disk means for the flush. */
-export const explainFullDisk = (error: unknown, directory: string): unknown => {
-  const full =
-    ['ENOSPC', 'EDQUOT', 'SQLITE_FULL'].includes(systemCode(error) ?? '') ||
-    (error instanceof Error && /No space left on device|disk is full/.test(error.message));
-  if (!full || (error instanceof TuskError && error.code === 'disk_full')) return error;
-  return new TuskError(
-    'disk_full',
-    `the disk of ${directory} is too full to make a pack there. What was written before is safe and stays readable; free some space, the flush then goes on by itself`,
-    { cause: error },
-  );
+/** An error as it is, or what a full or failing disk means for the flush. */
+export const explainDisk = (error: unknown, directory: string): unknown => {
+  if (error instanceof TuskError && error.code === 'disk_full') return error;
+  const code = systemCode(error) ?? '';
+  const message = messageOf(error);
+  if (
+    ['ENOSPC', 'EDQUOT', 'SQLITE_FULL'].includes(code) ||
+    /no space left on device|disk is full/i.test(message)
+  )
+    return new TuskError(
+      'disk_full',
+      `the disk of ${directory} is too full to make a pack there. What was written before is safe and stays readable; free some space, the flush then goes on by itself`,
+      { cause: error },
+    );
+  if (code.startsWith('SQLITE_'))
+    return new TuskError(
+      'io',
+      `the copy of the index that a flush makes in ${directory} could not be read or written: ${message} (${code}). What was written before is safe and stays readable; check the disk and the space on it, the flush tries again by itself`,
+      { cause: error },
+    );
+  return error;
 };
