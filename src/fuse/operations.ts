@@ -56,6 +56,9 @@ const fail =
   x =>
     x.answer(-errno, EMPTY);
 
+/** A chown(2) that names neither owner nor group, of which the kernel passes on the time at most: it drops privileges nevertheless. */
+const isBareChown = (valid: number): boolean => (valid & ~(Fattr.FH | Fattr.CTIME)) === 0;
+
 const setattr = (x: Exchange): void => {
   const { request, caller } = x;
   const valid = request.u32(40);
@@ -81,7 +84,7 @@ const setattr = (x: Exchange): void => {
     changes.ctime = request.seconds(88);
     changes.ctimeNs = request.u32(104);
   }
-  if (valid & Fattr.KILL_SUIDGID) changes.killPriv = true;
+  if (valid & Fattr.KILL_SUIDGID || isBareChown(valid)) changes.killPriv = true;
   x.answer(x.changes.setattr(caller, request.ino, changes), ATTR);
 };
 

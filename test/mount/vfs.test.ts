@@ -282,6 +282,28 @@ END
   expect(out).toMatch(/^True\n\[\] 0o/);
 });
 
+test('S-14: a chown that changes nobody drops privileges, as on the local disk', async () => {
+  const script = (directory: string) => `cd ${directory}; python3 - <<'END'
+import os
+for kind in ['file', 'fifo', 'directory']:
+    for how in ['path', 'open']:
+        if kind == 'file': open(kind, 'w').close()
+        elif kind == 'fifo': os.mkfifo(kind)
+        else: os.mkdir(kind)
+        os.chmod(kind, 0o6775)
+        if how == 'path': os.chown(kind, -1, -1)
+        else:
+            fd = os.open(kind, os.O_RDONLY | os.O_NONBLOCK)
+            os.fchown(fd, -1, -1)
+            os.close(fd)
+        print(kind, how, oct(os.stat(kind).st_mode))
+        os.rmdir(kind) if kind == 'directory' else os.unlink(kind)
+END`;
+  const out = await sh(script('drive'));
+  expect(out).toBe(await sh(`mkdir -p beside; ${script('beside')}`));
+  expect(out).toContain('file path 0o100775\n');
+});
+
 test('S-36: what needs more than a file system over FUSE has is refused, not half done', async () => {
   const out =
     await sh(`cd drive; head -c 1048576 /dev/zero > swap; chmod 600 swap; mkswap swap > /dev/null 2>&1
