@@ -248,8 +248,12 @@ const handOver = (mountPoint: string): Promise<void> =>
   });
 
 const NOTHING: SyncReport = {
-  ...{ checkpoint: 0, pending: '', pendingBytes: 0, fault: '' },
-  ...{ wal: '0', sui: '0' },
+  checkpoint: 0,
+  pending: '',
+  pendingBytes: 0,
+  fault: '',
+  wal: '0',
+  sui: '0',
 };
 const idle: ControlContext = { signal: new AbortController().signal, progress: () => undefined };
 

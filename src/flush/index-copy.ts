@@ -55,12 +55,9 @@ const openPlain = (path: string): Database.Database => {
   return db;
 };
 
-/** False for what SQLite says of a damaged file; throws anything else. */
-const isTorn = (error: unknown): false => {
-  const code = error instanceof Database.SqliteError ? error.code : '';
-  if (/^SQLITE_(CORRUPT|NOTADB|ERROR)/.test(code)) return false;
-  throw error;
-};
+/** Is this what SQLite says of a damaged file, or of one without its tables? */
+const isTorn = (error: unknown): boolean =>
+  error instanceof Database.SqliteError && /^SQLITE_(CORRUPT|NOTADB|ERROR)/.test(error.code);
 
 /** The index copy of one flush. */
 export class IndexCopy {
@@ -97,20 +94,19 @@ export class IndexCopy {
     if (head?.seq === seq) return true;
     if (head === undefined)
       return this.db.prepare('SELECT 1 FROM inode LIMIT 1 OFFSET 1').get() === undefined;
-    return existsSync(checkpointPath) && this.#sameTree(checkpointPath);
+    try {
+      return existsSync(checkpointPath) && this.#sameTree(checkpointPath);
+    } catch (error) {
+      // It was never synced. What a power loss has torn says something else: one more checkpoint is only a matter of price.
+      if (isTorn(error)) return false;
+      throw error;
+    }
   }
 
-  /** The other file was never synced. What a power loss has torn says something else: one more checkpoint is only a matter of price. */
   #sameTree(otherPath: string): boolean {
-    try {
-      this.db.prepare('ATTACH ? AS other').run(otherPath);
-    } catch (error) {
-      return isTorn(error);
-    }
+    this.db.prepare('ATTACH ? AS other').run(otherPath);
     try {
       return TREE.every(table => this.#sameTable(table)) && this.#sameExtents();
-    } catch (error) {
-      return isTorn(error);
     } finally {
       this.db.exec('DETACH other');
     }

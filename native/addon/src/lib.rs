@@ -10,3 +10,4 @@ mod pool;
 mod seal;
 mod service;
 mod sums;
+mod window;

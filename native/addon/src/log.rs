@@ -21,7 +21,8 @@ use napi_derive::napi;
 use rustix::io::{IoSlice, pwritev};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
-use crate::sums::{Found, Sums, Window};
+use crate::sums::{Found, Sums};
+use crate::window::Window;
 use files::{errno_of, failed, open_whole};
 
 /// Bytes are copied in steps of this size.
