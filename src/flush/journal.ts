@@ -15,6 +15,7 @@ import {
   truncateSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { messageOf, TuskError } from '../base/errors.ts';
 import { replaceFile, syncDirectory } from '../base/files.ts';
 import type { BlobId, SuiId } from '../base/ids.ts';
 import type { SignedTx } from '../walrus/network.ts';
@@ -89,6 +90,7 @@ const apply = (state: PackState, entry: JournalEntry): void => {
   else if (entry.state === 'certified') state.certified = true;
   else if (entry.state === 'lapsed') lapse(state, entry.isHead);
   else if (entry.state === 'committed') state.committed = true;
+  else if (entry.state !== 'chosen') throw new Error('no step has such a name');
 };
 
 /** Takes a torn last line away, or the next one would be part of it. */
@@ -117,6 +119,25 @@ export const appendSynced = (directory: string, name: string, text: string): voi
 export const wholeLines = (path: string): string[] =>
   existsSync(path) ? readFileSync(path, 'utf8').split('\n').slice(0, -1) : [];
 
+/** What `read` finds in a file of the journal; where it fails the file was altered, and `advice` says what to do about it. */
+export const reading = <T>(what: string, advice: string, read: () => T): T => {
+  try {
+    return read();
+  } catch (cause) {
+    throw new TuskError(
+      'damaged',
+      `${what} cannot be read: ${messageOf(cause)}. Nothing was changed; staged files are safe on this machine. ${advice}`,
+      { cause },
+    );
+  }
+};
+
+/** Gives every whole line of a file, parsed, to `take`. */
+export const readLines = <T>(path: string, advice: string, take: (entry: T) => void): void => {
+  for (const [i, line] of wholeLines(path).entries())
+    reading(`line ${i + 1} of ${path}`, advice, () => take(JSON.parse(line)));
+};
+
 /** The journal of one pack; `state` is what its lines add up to. */
 export class PackJournal {
   readonly packId: string;
@@ -127,7 +148,12 @@ export class PackJournal {
   constructor(directory: string, packId: string) {
     this.#directory = directory;
     this.packId = packId;
-    for (const line of wholeLines(this.path('jsonl'))) apply(this.state, JSON.parse(line));
+    readLines<JournalEntry>(this.path('jsonl'), this.advice, entry => apply(this.state, entry));
+  }
+
+  /** What to do where a file of this pack was altered. */
+  get advice(): string {
+    return `Restore it; or move ${this.path('jsonl')} away: what that pack holds is flushed, and paid, once more`;
   }
 
   /** A file of this pack in the journal's directory. */

@@ -4,10 +4,10 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { messageOf, TuskError } from '../base/errors.ts';
+import { TuskError } from '../base/errors.ts';
 import { replaceFile } from '../base/files.ts';
 import type { TxResult } from '../walrus/network.ts';
-import { appendSynced, wholeLines } from './journal.ts';
+import { appendSynced, reading, readLines } from './journal.ts';
 import type { Head, Spent } from './types.ts';
 
 const HEAD = 'head.json';
@@ -17,15 +17,8 @@ const SPENT = 'spent.jsonl';
 export const loadHead = (journal: string): Head | undefined => {
   const path = join(journal, HEAD);
   if (!existsSync(path)) return undefined;
-  try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Head;
-  } catch (cause) {
-    throw new TuskError(
-      'damaged',
-      `${path} cannot be read: ${messageOf(cause)}. Nothing was changed; staged files are safe. Restore it from the chain before flushing again`,
-      { cause },
-    );
-  }
+  const advice = 'Restore it from the chain before flushing again';
+  return reading(path, advice, () => JSON.parse(readFileSync(path, 'utf8')) as Head);
 };
 
 /** Keeps a head; its sequence never goes down. */
@@ -39,6 +32,14 @@ export const saveHead = (journal: string, head: Head): void => {
   replaceFile(join(journal, HEAD), JSON.stringify(head));
 };
 
+/** A final transaction, as a line of `spent.jsonl`. */
+interface SpentEntry {
+  digest: string;
+  wal: string;
+  sui: string;
+  encodedBytes: number;
+}
+
 /** Sums of everything paid. */
 export class SpentLedger {
   readonly #journal: string;
@@ -47,7 +48,8 @@ export class SpentLedger {
 
   constructor(journal: string) {
     this.#journal = journal;
-    for (const line of wholeLines(join(journal, SPENT))) this.#count(JSON.parse(line));
+    const advice = 'Restore it; or move it away: costs are summed from now on only';
+    readLines<SpentEntry>(join(journal, SPENT), advice, entry => this.#count(entry));
   }
 
   /** Sums so far. */
@@ -58,7 +60,7 @@ export class SpentLedger {
   /** Enters a final transaction; `encodedBytes` if it registered a pack. */
   add(result: TxResult, encodedBytes: number): void {
     if (this.#seen.has(result.digest)) return;
-    const entry = {
+    const entry: SpentEntry = {
       digest: result.digest,
       wal: result.walSpent.toString(),
       sui: result.suiSpent.toString(),
@@ -68,8 +70,7 @@ export class SpentLedger {
     this.#count(entry);
   }
 
-  #count(entry: { digest: string; wal: string; sui: string; encodedBytes: number }): void {
-    this.#seen.add(entry.digest);
+  #count(entry: SpentEntry): void {
     const { wal, sui, packs, encodedBytes } = this.#spent;
     this.#spent = {
       wal: wal + BigInt(entry.wal),
@@ -77,6 +78,7 @@ export class SpentLedger {
       packs: packs + (entry.encodedBytes > 0 ? 1 : 0),
       encodedBytes: encodedBytes + entry.encodedBytes,
     };
+    this.#seen.add(entry.digest);
   }
 }
 

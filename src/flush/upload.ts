@@ -15,7 +15,7 @@ import { native } from '../native.ts';
 import type { Certificate, EncodedFile, SignedTx, StoreRun, TxResult } from '../walrus/network.ts';
 import { commitOf, type PackDraft, readDraft, type StoredPack } from './draft.ts';
 import { saveGroups } from './groups.ts';
-import type { JournalEntry, PackJournal } from './journal.ts';
+import { type JournalEntry, type PackJournal, reading } from './journal.ts';
 import { isExpiry, patiently, pause } from './patience.ts';
 import { checkEncoding } from './self-check.ts';
 import { type SpentLedger, saveHead } from './state.ts';
@@ -64,7 +64,8 @@ export class Upload {
   constructor(context: UploadContext, journal: PackJournal) {
     this.#context = context;
     this.#journal = journal;
-    this.#draft = readDraft(readFileSync(journal.path('draft'), 'utf8'));
+    const draft = journal.path('draft');
+    this.#draft = reading(draft, journal.advice, () => readDraft(readFileSync(draft, 'utf8')));
     this.#packPath = join(context.parts.directories.outbox, `${journal.packId}.pack`);
   }
 

@@ -1,5 +1,12 @@
 /** What a crash can leave of a journal, and what becomes of it. */
-import { appendFileSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -24,6 +31,27 @@ test('a torn last line does not count, and the next one is whole', () => {
   again.add({ state: 'sealed', size: 7, nShards: 10 });
   expect(wholeLines(again.path('jsonl'))).toHaveLength(2);
   expect(new PackJournal(directory, PACK).state).toMatchObject({ size: 7, nShards: 10 });
+});
+
+test('an altered line is named, with what is safe and what to do', () => {
+  const journal = new PackJournal(directory, PACK);
+  journal.add({ state: 'chosen' });
+  journal.add({ state: 'sealed', size: 7, nShards: 10 });
+  const path = journal.path('jsonl');
+  for (const altered of ['{"state":"chosen"', 'null', '{"state":"chosem"}']) {
+    writeFileSync(path, readFileSync(path, 'utf8').replace(/^.*/, altered));
+    expect(() => openJournals(directory)).toThrow(
+      expect.objectContaining({
+        code: 'damaged',
+        message: expect.stringMatching(
+          `^line 1 of ${path} cannot be read: .*staged files are safe.*Restore it; or move ${path} away`,
+        ),
+      }),
+    );
+  }
+  const spent = join(directory, 'spent.jsonl');
+  writeFileSync(spent, '{"digest":"one","wal":"5","sui":"x2","encodedBytes":1}\n');
+  expect(() => new SpentLedger(directory)).toThrow(`line 1 of ${spent} cannot be read`);
 });
 
 test('costs are summed behind a torn line', () => {
