@@ -9,7 +9,7 @@ export interface Clock {
   nowMs(): number;
   /** Milliseconds of a clock that never goes back. */
   monotonicMs(): number;
-  /** Resolves after `ms`; rejects with the signal's reason if it is aborted first. */
+  /** Resolves after `ms`, sleep counted; rejects with the signal's reason if it is aborted first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
@@ -63,8 +63,13 @@ export const bootTime = new BootTime({
   uptimeMs: () => Number(readFileSync('/proc/uptime', 'latin1').split(' ', 1)[0]) * 1000,
 });
 
-/** Calls back once `ms` have passed, sleep counted: at most a second late after one. The result calls it off. */
-export const after = (ms: number, callback: () => void, time = bootTime): (() => void) => {
+/** Calls back once `ms` have passed, sleep counted: at most `lookMs` late after one. The result calls it off. */
+export const after = (
+  ms: number,
+  callback: () => void,
+  time = bootTime,
+  lookMs = LOOK_MS,
+): (() => void) => {
   const endMs = time.nowMs() + ms;
   let timer: NodeJS.Timeout;
   const wait = (leftMs: number): void => {
@@ -74,28 +79,35 @@ export const after = (ms: number, callback: () => void, time = bootTime): (() =>
         if (left <= 0) callback();
         else wait(left);
       },
-      Math.min(leftMs, LOOK_MS),
+      Math.min(leftMs, lookMs),
     );
   };
   wait(ms);
   return () => clearTimeout(timer);
 };
 
-/** The machine's own clock. */
-export const systemClock: Clock = {
+/** Who waits long wakes up this often to see whether the machine has slept. */
+const WAIT_LOOK_MS = 5000;
+
+/** The clock of a machine. */
+export const clockOf = (time: BootTime): Clock => ({
   nowMs: () => Date.now(),
-  monotonicMs: () => bootTime.nowMs(),
+  monotonicMs: () => time.nowMs(),
   sleep: (ms, signal) =>
     new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
       const onAbort = () => {
-        clearTimeout(timer);
+        stop();
         reject(signal!.reason);
       };
-      const timer = setTimeout(() => {
+      const onEnd = () => {
         signal?.removeEventListener('abort', onAbort);
         resolve();
-      }, ms);
+      };
+      const stop = after(ms, onEnd, time, WAIT_LOOK_MS);
       signal?.addEventListener('abort', onAbort, { once: true });
     }),
-};
+});
+
+/** The machine's own clock. */
+export const systemClock: Clock = clockOf(bootTime);

@@ -2,7 +2,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
-import { after, BootTime, bootTime } from '../../src/base/clock.ts';
+import { after, BootTime, bootTime, clockOf } from '../../src/base/clock.ts';
 import type { StorageNode } from '../../src/walrus/network.ts';
 import { NodeHttp } from '../../src/walrus/nodes/http.ts';
 
@@ -44,6 +44,17 @@ test('a deadline of an hour passes in a sleep; one that is called off does not',
   state.sleptMs = 3_700_000;
   await passed;
   expect(fired).toEqual([]);
+});
+
+test('a wait of an hour is over soon after a sleep that was longer; one that is aborted ends at once', async () => {
+  const { state, time } = machine();
+  const clock = clockOf(time);
+  const start = performance.now();
+  const waits = clock.sleep(3_600_000);
+  await expect(clock.sleep(3_600_000, AbortSignal.timeout(10))).rejects.toThrow('timeout');
+  state.sleptMs = 3_700_000;
+  await waits;
+  expect(performance.now() - start).toBeLessThan(30_000);
 });
 
 test('connections to nodes are made anew after a sleep, and what waits on old ones fails as transient', async () => {
