@@ -22,7 +22,7 @@ import {
   type Tip,
   writeNetwork,
 } from './parameters.ts';
-import { isFree, startTicksOf } from './process.ts';
+import { HEAP_FLAGS, isFree, startTicksOf } from './process.ts';
 import { callControl, notRunning } from './socket.ts';
 import type { LocalnetStatus } from './status.ts';
 
@@ -30,11 +30,6 @@ const START_MS_MAX = 60_000;
 /** A daemon that neither answers nor ends is waited for so long. */
 const SETTLE_MS_MAX = 10_000;
 const STOP_MS_MAX = 20_000;
-/**
- * Bodies come in pieces outside of the heap that are dead at once. A small young generation gives
- * them back before they are so many that the whole heap is marked, again and again.
- */
-const HEAP_FLAGS = ['--max-semi-space-size=1'];
 /** Nodes in processes of their own outlive a killed daemon by an instant. */
 const PORT_WAIT_MS = 2_000;
 

@@ -12,6 +12,7 @@ import { Follower } from './node/follow.ts';
 import type { Misbehaviour } from './node/misbehave.ts';
 import { StorageNode } from './node/node.ts';
 import type { NetworkFile, NetworkPaths } from './parameters.ts';
+import { HEAP_FLAGS } from './process.ts';
 
 /** Starts and stops nodes by their index. */
 export interface Members {
@@ -60,7 +61,7 @@ export type NodeReport = { readonly ready: true } | { readonly failure: string }
 const launch = (paths: NetworkPaths, rpcUrl: string, index: number): Promise<ChildProcess> =>
   new Promise((resolve, reject) => {
     const entry = fileURLToPath(workerUrl(import.meta.url, './node/main'));
-    const child = fork(entry, [paths.root, rpcUrl, String(index)], { execArgv: [] });
+    const child = fork(entry, [paths.root, rpcUrl, String(index)], { execArgv: HEAP_FLAGS });
     const failed = (why: string) =>
       reject(new TuskError('io', `storage node ${index} did not start: ${why}`));
     child.once('error', error => failed(error.message));

@@ -1,6 +1,13 @@
-/** Facts about processes, from /proc: a pid alone says little, for pids are used again. */
+/** Processes of a localnet: how they are started, and facts about them from /proc (a pid alone says little, for pids are used again). */
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+
+/**
+ * How Node.js is started where nodes run. Bodies come in pieces outside of the heap that are dead
+ * at once. A small young generation gives them back before they are so many that the whole heap is
+ * marked, again and again.
+ */
+export const HEAP_FLAGS = ['--max-semi-space-size=1'];
 
 /** Fields of /proc/PID/stat behind the name, which may hold anything; undefined for no process or a zombie. */
 const statOf = (pid: number): string[] | undefined => {

@@ -1,3 +1,4 @@
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { blobIdToBytes } from '../../src/base/ids.ts';
@@ -129,6 +130,29 @@ describe('keeping', () => {
     expect((await read(`slivers/${pairs[1]}/primary`)).bytes).toEqual(altered);
     expect((await read(`confirmation/deletable/${OBJECT_ID}`)).status).toBe(200);
     await again.node.stop();
+  });
+
+  test('slivers in files of their own, as earlier versions kept them, are served', async () => {
+    const { node, registry, pairs, port, home } = await openNode('old');
+    registry.apply(registered(blob.id, 1));
+    await upload(port, blob, pairs);
+    await node.stop();
+    const kept = join(home, 'blobs', blob.id);
+    rmSync(join(kept, 'slivers'));
+    const old = pairs.flatMap(pair => [`${pair}.primary`, `${pair}.secondary`]);
+    for (const name of old) {
+      const [pair, type] = name.split('.') as [string, 'primary' | 'secondary'];
+      writeFileSync(join(kept, name), blob.body(Number(pair), type));
+    }
+    for (let start = 0; start < 2; start++) {
+      const again = await openNode('old', registry);
+      const last = await ask(again.port, 'GET', `blobs/${blob.id}/slivers/${pairs[1]}/secondary`);
+      expect(last.bytes).toEqual(blob.body(pairs[1]!, 'secondary'));
+      const confirmed = `blobs/${blob.id}/confirmation/deletable/${OBJECT_ID}`;
+      expect((await ask(again.port, 'GET', confirmed)).status).toBe(200);
+      await again.node.stop();
+      expect(readdirSync(kept).sort()).toEqual(['metadata', 'slivers']);
+    }
   });
 
   test.each([

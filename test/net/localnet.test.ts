@@ -1,6 +1,6 @@
 /** The localnet as processes: starting, stopping, dying and going on. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -75,6 +75,11 @@ test.each([false, true])(
     const apart = nodes.reduce((sum, node) => sum + (node.cpuMs ?? 0), 0);
     expect(nodes.every(node => node.cpuMs !== null)).toBe(processes);
     expect(cpuMs).toBeGreaterThan(apart);
+    const children = readFileSync(`/proc/${second.pid}/task/${second.pid}/children`, 'latin1');
+    const processesOf = [second.pid, ...children.split(' ').filter(Boolean)];
+    expect(processesOf).toHaveLength(processes ? 5 : 1);
+    for (const pid of processesOf)
+      expect(readFileSync(`/proc/${pid}/cmdline`, 'latin1')).toContain('--max-semi-space-size');
     await second.misbehave(1, 'refuses');
     expect(healthy(second.nodes[1]!.address, 'https')).toBe(false);
     await second.misbehave(1);

@@ -18,12 +18,14 @@ import {
   renameSync,
   writeSync,
 } from 'node:fs';
-import { open, readdir, rm } from 'node:fs/promises';
+import { open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { systemCode } from '../../base/errors.ts';
 import type { BlobId, SliverType } from '../../base/ids.ts';
 import { readAt, reading, SliverFile, sliverName } from './sliver-file.ts';
+
+const OLD_SLIVER = /^\d+\.(primary|secondary)$/;
 
 const datasync = promisify(fdatasync);
 
@@ -67,6 +69,7 @@ export class NodeStore {
       const kept = this.#keep(blobId);
       kept.hasMetadata = names.includes('metadata');
       if (names.includes('slivers')) kept.slivers.open();
+      await this.#takeOver(blobId, names, kept.slivers);
     }
   }
 
@@ -164,6 +167,18 @@ export class NodeStore {
       return Promise.resolve(orUndefined(error));
     }
     return rm(grave, { recursive: true, force: true });
+  }
+
+  /** Earlier versions kept each sliver in a file of its own. */
+  async #takeOver(blobId: BlobId, names: readonly string[], slivers: SliverFile): Promise<void> {
+    const old = names.filter(name => OLD_SLIVER.test(name));
+    if (old.length === 0) return;
+    for (const name of old) {
+      const [pair, type] = name.split('.') as [string, SliverType];
+      slivers.append(Number(pair), type, await readFile(this.#path(blobId, name)));
+    }
+    await this.syncBlob(blobId, []);
+    for (const name of old) await rm(this.#path(blobId, name));
   }
 
   #path(blobId: BlobId, name: string): string {
