@@ -4,7 +4,7 @@
  * Failures throw `Error` with a plain message; rooms turn them into `TuskError`.
  */
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
+import { ADDON_PATH } from './base/addon.ts';
 
 // ------------------------------------------------------------------------------------ codec
 
@@ -353,12 +353,11 @@ const require = createRequire(import.meta.url);
 
 /** The addon, loaded once; fails with a clear message when it was not built. */
 export const native: Native = (() => {
-  const path = fileURLToPath(new URL('../native/tuskfs.node', import.meta.url));
   try {
-    return require(path) as Native;
+    return require(ADDON_PATH) as Native;
   } catch (cause) {
     throw new Error(
-      `the native addon could not be loaded from ${path}: run \`npm run native\` to build it`,
+      `the native addon could not be loaded from ${ADDON_PATH}: run \`npm run native\` to build it`,
       { cause },
     );
   }

@@ -2,7 +2,8 @@
  * What all commands share: exit codes, output and errors. Data goes to stdout, prose to stderr;
  * with `--json` stdout is one JSON value and nothing else.
  */
-import { type ErrorCode, messageOf, TuskError } from '../base/errors.ts';
+import { explained } from '../base/addon.ts';
+import { type ErrorCode, TuskError } from '../base/errors.ts';
 
 /** Exit codes of the command line. */
 export const Exit = {
@@ -53,7 +54,7 @@ export const print = (json: boolean, value: unknown, text: () => string): void =
 
 /** Says what went wrong and leaves with the right exit code. */
 export const fail = (error: unknown): never => {
-  say(`tuskfs: ${messageOf(error)}`);
+  say(`tuskfs: ${explained(error)}`);
   if (process.env.TUSKFS_DEBUG !== undefined && error instanceof Error) say(error.stack ?? '');
   process.exit(exitCodeOf(error));
 };

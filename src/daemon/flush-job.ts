@@ -3,6 +3,7 @@
  * when the disk is full, and again after a failure. One runs at a time; whoever asks while one
  * runs gets the next, which includes what was answered before the question.
  */
+import { explained } from '../base/addon.ts';
 import type { Clock } from '../base/clock.ts';
 import { isTransient, messageOf, TuskError } from '../base/errors.ts';
 import { PACK_TARGET_BYTES } from '../base/limits.ts';
@@ -102,7 +103,7 @@ export class FlushJob {
         this.#running = undefined;
         this.#failures++;
         this.#failedMs = this.#parts.clock.monotonicMs();
-        this.lastError = messageOf(error);
+        this.lastError = explained(error);
         log('daemon').warn({ error: this.lastError }, 'flush failed');
         throw error instanceof TuskError
           ? error

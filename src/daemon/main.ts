@@ -2,6 +2,7 @@
  * Entry of the daemon: a child of the keeper that is told over a private channel what to serve, says
  * when the mount is usable or why not, and from then on lives until it is unmounted or told to stop.
  */
+import { explained } from '../base/addon.ts';
 import { messageOf, TuskError } from '../base/errors.ts';
 import { log, logToFile } from '../base/log.ts';
 import { volumePaths } from '../volume/paths.ts';
@@ -33,7 +34,7 @@ const start = async ({ config, handover }: DaemonStart<DaemonConfig>): Promise<v
     leave();
     process.exit(last.code);
   } catch (error) {
-    const known = error instanceof TuskError ? error : new TuskError('internal', messageOf(error));
+    const known = error instanceof TuskError ? error : new TuskError('internal', explained(error));
     log('daemon').error({ error: known.message, stack: known.stack }, 'could not mount');
     await tell({ type: 'failed', code: known.code, kind: known.kind, message: known.message });
     process.exit(1);

@@ -3,7 +3,8 @@
  * whether it is usable or why not; tethered it ends with its starter, else on SIGTERM only.
  */
 import { rmSync } from 'node:fs';
-import { type ErrorCode, messageOf, TuskError } from '../base/errors.ts';
+import { explained } from '../base/addon.ts';
+import { type ErrorCode, TuskError } from '../base/errors.ts';
 import { replaceFile } from '../base/files.ts';
 import { log, logToFile } from '../base/log.ts';
 import { Localnet } from './network.ts';
@@ -64,7 +65,7 @@ try {
   log('localnet').error({ err: error }, 'localnet did not start');
   report({
     code: error instanceof TuskError ? error.code : 'internal',
-    message: messageOf(error),
+    message: explained(error),
   });
   process.exitCode = 1;
   setTimeout(() => process.exit(), 100);
