@@ -74,6 +74,31 @@ test('both fail: the error names what was asked, and passes when one is back', a
   await network.close();
 });
 
+test('the chain is out of reach: the committee that is known stays known, whoever asked for news', async () => {
+  const { network } = open();
+  const known = await network.committee();
+  for (const proxy of [first, second]) proxy.passage = () => 'refuse';
+  await expect(network.committee({ fresh: true })).rejects.toMatchObject({ code: 'network' });
+  expect(await network.committee()).toBe(known);
+  for (const proxy of [first, second]) proxy.passage = () => 'pass';
+  await network.close();
+});
+
+test('who gives up waiting for the first committee does not end it for the others', async () => {
+  const { network } = open();
+  const answered = Promise.withResolvers<'pass'>();
+  first.passage = () => answered.promise;
+  const impatient = new AbortController();
+  const one = network.committee({ signal: impatient.signal });
+  const other = network.committee({ signal: new AbortController().signal });
+  impatient.abort();
+  await expect(one).rejects.toMatchObject({ code: 'aborted' });
+  answered.resolve('pass');
+  expect((await other).epoch).toBe(1);
+  first.passage = () => 'pass';
+  await network.close();
+});
+
 test('the answer to a transaction is lost: the same bytes go to the next address, one is executed', async () => {
   const { network } = open();
   const file = await encode(directory, bytesOf(1, 10_000));

@@ -13,8 +13,8 @@ export class RpcProxy {
   readonly #server: Server;
   /** Methods called, in order (`ExecuteTransaction` …). */
   readonly calls: string[] = [];
-  /** Decides a call by its method. */
-  passage: (method: string) => Passage = () => 'pass';
+  /** Decides a call by its method, at once or later. */
+  passage: (method: string) => Passage | Promise<Passage> = () => 'pass';
   /** Alters answers. */
   alter: (method: string, answer: Buffer) => Buffer = (_, answer) => answer;
 
@@ -33,8 +33,8 @@ export class RpcProxy {
     server.on('request', async (request, response) => {
       const method = request.url!.split('/').at(-1)!;
       proxy.calls.push(method);
-      const passage = proxy.passage(method);
       const body = Buffer.concat(await request.toArray());
+      const passage = await proxy.passage(method);
       if (passage === 'refuse') return response.destroy();
       const answer = await fetch(`${rpcUrl}${request.url}`, {
         method: request.method!,

@@ -5,6 +5,7 @@
  * committee, joined by node id.
  */
 import { GrpcTypes as Grpc, type GrpcTypes } from '@mysten/sui/grpc';
+import { raceSignal, throwIfAborted } from '../../base/abort.ts';
 import { TuskError } from '../../base/errors.ts';
 import type { SuiId } from '../../base/ids.ts';
 import type { Committee, Prices, StorageNode } from '../network.ts';
@@ -56,7 +57,9 @@ export class ChainState {
   readonly #systemId: SuiId;
   readonly #stakingId: SuiId;
   #versions = new Map<SuiId, bigint>();
-  #committee: Promise<Committee> | undefined;
+  #committee: Committee | undefined;
+  /** The first read of it, while it is under way. */
+  #first: Promise<Committee> | undefined;
   #prices: { readonly prices: Prices; readonly atMs: number } | undefined;
   #walType: string | undefined;
 
@@ -142,17 +145,22 @@ export class ChainState {
     return wal;
   }
 
-  /** The committee, cached until `fresh`; concurrent callers share one read. */
+  /**
+   * The committee as it was last read; read now if `fresh`, or if it never was. A read that fails
+   * leaves what is known: nodes may be within reach while the chain is not.
+   */
   async committee(fresh: boolean, signal?: AbortSignal): Promise<Committee> {
-    if (!fresh && this.#committee !== undefined) return this.#committee;
-    const reading = this.#readCommittee(signal);
-    this.#committee = reading;
-    try {
-      return await reading;
-    } catch (error) {
-      if (this.#committee === reading) this.#committee = undefined;
-      throw error;
+    throwIfAborted(signal);
+    if (fresh) {
+      this.#committee = await this.#readCommittee(signal);
+      return this.#committee;
     }
+    if (this.#committee !== undefined) return this.#committee;
+    // Many may wait for it, so it does not end with one of them.
+    this.#first ??= this.committee(true).finally(() => {
+      this.#first = undefined;
+    });
+    return signal === undefined ? this.#first : raceSignal(this.#first, signal);
   }
 
   async #readCommittee(signal?: AbortSignal): Promise<Committee> {
