@@ -76,7 +76,7 @@ const parametersOf = (options: StartOptions): Partial<NetworkParameters> =>
 
 const start = async (options: StartOptions): Promise<void> => {
   const { status, started } = await runLocalnet(directoryOf(options), parametersOf(options));
-  saveNetwork('localnet', {
+  await saveNetwork('localnet', {
     rpcUrls: [status.rpcUrl],
     systemObjectId: status.packageConfig.systemObjectId,
     stakingPoolId: status.packageConfig.stakingPoolId,

@@ -1,8 +1,8 @@
 /** A volume's birth and its unlocking: keys, wallet, envelope, state directory, settings entry. */
-import { existsSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { messageOf, systemCode, TuskError } from '../base/errors.ts';
-import { makeDirectory, replaceFile } from '../base/files.ts';
+import { makeDirectory, replaceFile, syncDirectory } from '../base/files.ts';
 import { type Random, systemRandom } from '../base/random.ts';
 import {
   ARGON_DEFAULT,
@@ -68,6 +68,23 @@ const argonParameters = (): Argon => {
 const walletSecret = async (wallet: Wallet, volumeId: Buffer): Promise<Buffer> =>
   walletSecretOf(await wallet.signPersonal(walletSecretMessage(volumeId)), volumeId);
 
+const leftOver = (name: string, path: string): TuskError =>
+  new TuskError(
+    'already_exists',
+    `${path} of an earlier volume named ${name}, or of one that is just being made, is there. Nothing was changed; choose another name or move it away.`,
+  );
+
+/** Makes the state directory: of all who want the name at once, one can. */
+const claim = (name: string, root: string): void => {
+  makeDirectory(dirname(root));
+  try {
+    mkdirSync(root, { mode: 0o700 });
+  } catch (error) {
+    throw systemCode(error) === 'EEXIST' ? leftOver(name, root) : error;
+  }
+  syncDirectory(dirname(root));
+};
+
 /** Makes a volume on this machine: nothing is paid until its first flush. */
 export const createVolume = async (
   options: CreateOptions,
@@ -80,18 +97,12 @@ export const createVolume = async (
   const network = networkNamed(settings, options.network);
   const root = join(stateDirectory(), 'volumes', name);
   const walletFile = join(configDirectory(), 'wallets', `${name}.key`);
-  for (const path of [root, walletFile]) {
-    if (!existsSync(path)) continue;
-    throw new TuskError(
-      'already_exists',
-      `${path} of an earlier volume named ${name} is still there. Nothing was changed; choose another name or move it away.`,
-    );
-  }
-
-  makeDirectory(join(configDirectory(), 'wallets'));
-  const wallet = Wallet.generate();
-  saveWallet(walletFile, wallet);
+  if (existsSync(walletFile)) throw leftOver(name, walletFile);
+  claim(name, root);
   try {
+    makeDirectory(dirname(walletFile));
+    const wallet = Wallet.generate();
+    saveWallet(walletFile, wallet);
     await fund(options.network, network, wallet.address);
     const volumeId = random.bytes(ID_BYTES);
     const recoveryKey = random.bytes(KEY_BYTES);
@@ -104,9 +115,8 @@ export const createVolume = async (
       argon: argonParameters(),
       random,
     });
-    makeDirectory(root);
     replaceFile(volumePaths(root).envelope, envelope);
-    addVolume(name, {
+    await addVolume(name, {
       network: options.network,
       volumeId: volumeId.toString('hex'),
       stateDirectory: root,

@@ -5,6 +5,7 @@
  */
 import { closeSync } from 'node:fs';
 import { getSystemErrorMap } from 'node:util';
+import { systemClock } from '../base/clock.ts';
 import { Errno } from '../base/errno.ts';
 import { TuskError } from '../base/errors.ts';
 import { makeDirectory } from '../base/files.ts';
@@ -33,6 +34,38 @@ export const heldLock = (fd: number): VolumeLock => {
   };
 };
 
+const cannotLock = (path: string, errno: number): TuskError =>
+  new TuskError(
+    'io',
+    `the lock file ${path} cannot be used: ${getSystemErrorMap().get(errno)?.[1] ?? `errno ${-errno}`}. Nothing was changed.`,
+  );
+
+const WAIT_MS = 10_000;
+const LOOK_MS = 20;
+
+/** Does `work` while no other process works under this lock file; waits for its turn. */
+export const exclusively = async <T>(path: string, work: () => T): Promise<T> => {
+  const until = systemClock.monotonicMs() + WAIT_MS;
+  for (;;) {
+    const fd = native.lockFile(path);
+    if (fd >= 0) {
+      try {
+        return work();
+      } finally {
+        heldLock(fd).release();
+      }
+    }
+    if (fd !== -Errno.EAGAIN) throw cannotLock(path, fd);
+    if (systemClock.monotonicMs() > until)
+      throw new TuskError(
+        'busy',
+        `another process has held ${path} for ${WAIT_MS / 1000} s. Nothing was changed; try again.`,
+        { kind: 'transient' },
+      );
+    await systemClock.sleep(LOOK_MS);
+  }
+};
+
 /** Takes the lock; `busy` if another process has it. */
 export const lockVolume = (name: string, paths: Pick<VolumePaths, 'root' | 'lock'>): VolumeLock => {
   makeDirectory(paths.root);
@@ -43,8 +76,5 @@ export const lockVolume = (name: string, paths: Pick<VolumePaths, 'root' | 'lock
       'busy',
       `${name} is in use: it is mounted already, or just being mounted, unmounted or emptied; \`tuskfs status ${name}\` says more. Nothing was changed.`,
     );
-  throw new TuskError(
-    'io',
-    `the lock file ${paths.lock} cannot be used: ${getSystemErrorMap().get(fd)?.[1] ?? `errno ${-fd}`}. Nothing was changed.`,
-  );
+  throw cannotLock(paths.lock, fd);
 };

@@ -1,9 +1,14 @@
-/** Where things lie: XDG directories, overridden by `TUSKFS_CONFIG_DIR` and `TUSKFS_STATE_DIR`. */
+/**
+ * Where things lie: XDG directories, overridden by `TUSKFS_CONFIG_DIR` and `TUSKFS_STATE_DIR` (empty
+ * is as unset). Always absolute: daemons work elsewhere, and the settings keep these paths.
+ */
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
 const xdg = (own: string, xdgVariable: string, fallback: string): string =>
-  process.env[own] ?? join(process.env[xdgVariable] || join(homedir(), fallback), 'tuskfs');
+  resolve(
+    process.env[own] || join(process.env[xdgVariable] || join(homedir(), fallback), 'tuskfs'),
+  );
 
 /** Settings and wallets. */
 export const configDirectory = (): string => xdg('TUSKFS_CONFIG_DIR', 'XDG_CONFIG_HOME', '.config');

@@ -1,12 +1,14 @@
 /**
  * The settings file: which networks and volumes this user has. It holds no secret; wallets lie
- * beside it. It is replaced as one step and never written when it could not be read.
+ * beside it. It is replaced as one step, by one process at a time, and never written when it
+ * could not be read.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf, systemCode, TuskError } from '../base/errors.ts';
 import { makeDirectory, replaceFile } from '../base/files.ts';
+import { exclusively } from './lock.ts';
 import { configDirectory } from './paths.ts';
 
 const VERSION = 1;
@@ -65,13 +67,18 @@ const damaged = (path: string, reason: string, cause?: unknown): TuskError =>
     { cause },
   );
 
+/** Entries by name and nothing else: `constructor` is a name as any other. */
+const byName = <T>(entries: Record<string, T>): Record<string, T> =>
+  Object.assign(Object.create(null), entries);
+
 /** The settings as they are now; empty ones when there is no file yet. */
 export const loadSettings = (path = settingsPath()): Settings => {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return { version: VERSION, networks: {}, volumes: {} };
+    if (systemCode(error) === 'ENOENT')
+      return { version: VERSION, networks: byName({}), volumes: byName({}) };
     throw damaged(path, messageOf(error), error);
   }
   let json: unknown;
@@ -89,25 +96,28 @@ export const loadSettings = (path = settingsPath()): Settings => {
   }
   const parsed = settings.safeParse(json);
   if (!parsed.success) throw damaged(path, z.prettifyError(parsed.error), parsed.error);
-  return parsed.data;
+  const { version: known, networks, volumes } = parsed.data;
+  return { version: known, networks: byName(networks), volumes: byName(volumes) };
 };
 
-const update = (change: (current: Settings) => void): void => {
-  const path = settingsPath();
-  const current = loadSettings(path);
-  change(current);
+const update = async (change: (current: Settings) => void): Promise<void> => {
   makeDirectory(configDirectory());
-  replaceFile(path, `${JSON.stringify(current, null, 2)}\n`);
+  await exclusively(join(configDirectory(), 'settings.lock'), () => {
+    const path = settingsPath();
+    const current = loadSettings(path);
+    change(current);
+    replaceFile(path, `${JSON.stringify(current, null, 2)}\n`);
+  });
 };
 
 /** Enters a network under a name, replacing one of the same name. */
-export const saveNetwork = (name: string, network: NetworkSettings): void =>
+export const saveNetwork = (name: string, network: NetworkSettings): Promise<void> =>
   update(current => {
     current.networks[name] = network;
   });
 
 /** Enters a new volume; refuses a name that is taken. */
-export const addVolume = (name: string, volume: VolumeSettings): void =>
+export const addVolume = (name: string, volume: VolumeSettings): Promise<void> =>
   update(current => {
     if (current.volumes[name] !== undefined) throw nameTaken(name);
     current.volumes[name] = volume;

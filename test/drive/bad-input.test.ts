@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Ended, freePorts, Sandbox } from '../support/sandbox.ts';
 
@@ -10,6 +11,8 @@ beforeAll(async () => {
   await sandbox.create('drive');
 });
 afterAll(() => sandbox.close());
+
+const command = fileURLToPath(new URL('../../scripts/tuskfs', import.meta.url));
 
 /** One message, no stack trace, the wanted exit code. */
 const refused = (ended: Ended, status: number, message: RegExp): void => {
@@ -114,8 +117,36 @@ describe('bad input gets a clear message and the right exit code', () => {
       /no network named marsnet/,
     );
     refused(await sandbox.tuskfs(['status', 'nobody']), 3, /no volume named nobody/);
+    refused(await sandbox.tuskfs(['status', 'constructor']), 3, /no volume named constructor/);
     refused(await sandbox.tuskfs(['sync', 'drive']), 3, /not mounted/);
     refused(await sandbox.tuskfs(['umount', sandbox.path('empty')]), 3, /no volume is mounted at/);
+  });
+
+  it('volumes made at the same moment: all are entered, and one of those with one name', async () => {
+    const names = ['a', 'b', 'c', 'd', 'e', 'same', 'same', 'same'];
+    const made = await Promise.all(
+      names.map(name => sandbox.tuskfs(['create', name, '--network', 'localnet'])),
+    );
+    for (const ended of made.slice(0, 5)) expect(ended).toMatchObject({ status: 0 });
+    const losers = made.slice(5).filter(({ status }) => status !== 0);
+    expect(losers.length).toBe(2);
+    for (const loser of losers) refused(loser, 1, /same/);
+    const known = JSON.parse(await sandbox.ok(['status', '--json'])) as { volume: string }[];
+    expect(known.map(({ volume }) => volume)).toEqual(expect.arrayContaining(names));
+    await sandbox.umount(await sandbox.mount('same'));
+  });
+
+  it('directories given relative to where the command runs, or empty', async () => {
+    const env = { TUSKFS_STATE_DIR: 'here' };
+    await sandbox.ok(['create', 'near', '--network', 'localnet'], env);
+    const mountPoint = await sandbox.mount('near', [], env);
+    await sandbox.sh(`echo x > ${mountPoint}/file`);
+    const elsewhere = await sandbox.run('bash', ['-c', `cd /; ${command} umount near`]);
+    expect(elsewhere).toMatchObject({ status: 0 });
+    const empty = { TUSKFS_CONFIG_DIR: '', HOME: sandbox.path('home') };
+    await sandbox.sh('mkdir empty-config; cp config/settings.json empty-config');
+    const there = { env: empty, cwd: sandbox.path('empty-config') };
+    refused(await sandbox.run(command, ['status', 'near'], there), 3, /no volume named near/);
   });
 
   it('words that no command knows', async () => {
