@@ -24,8 +24,9 @@ const tests = (project: string, ...files: string[]): string[] => [
 ];
 
 const parts: Part[] = [
-  { name: 'fsx, flushed and evicted', share: 0.2, command: tests('drive', 'drive/fsx') },
-  { name: 'power cuts', share: 0.15, command: tests('crash', 'crash/power') },
+  { name: 'fsx, flushed and evicted', share: 0.15, command: tests('drive', 'drive/fsx') },
+  { name: 'a drive’s life', share: 0.1, command: tests('drive', 'drive/week') },
+  { name: 'power cuts', share: 0.1, command: tests('crash', 'crash/power') },
   { name: 'a full disk', share: 0.1, command: tests('crash', 'crash/full') },
   { name: 'kills', share: 0.15, command: tests('crash', 'crash/kill', 'crash/flush') },
   { name: 'programs', share: 0.15, command: tests('soak', 'soak/programs') },

@@ -136,51 +136,81 @@ const FIRST: readonly Call[] = [
   ...[root('link', 'c', { to: 'b/b' }), root('symlink', 'a/c', { to: '../b/a' })],
 ];
 
+const anyCall = fc.oneof(
+  { weight: 40, arbitrary: fc.oneof(...MAKING.map(op => CALLS[op]!)) },
+  { weight: 60, arbitrary: fc.oneof(...Object.values(CALLS)) },
+);
+
+/** So many random calls, behind those that make what there is to begin with. */
+export const randomCalls = (seed: number, count: number): Call[] => [
+  ...FIRST,
+  ...fc.sample(anyCall, { seed, numRuns: count }),
+];
+
 /** Calls, with events among them. */
 const steps = (events: readonly string[], maxLength: number): fc.Arbitrary<Step[]> =>
   fc.array(
     fc.oneof(
-      { weight: 40, arbitrary: fc.oneof(...MAKING.map(op => CALLS[op]!)) },
-      { weight: 60, arbitrary: fc.oneof(...Object.values(CALLS)) },
+      { weight: 100, arbitrary: anyCall },
       { weight: 1, arbitrary: fc.constantFrom(...events).map(event => ({ event })) },
     ),
     { minLength: maxLength / 2, maxLength, size: 'max' },
   );
 
+/** A directory of the mount and one of the local disk, which are to answer alike. */
+export class Pair {
+  readonly #sides: readonly [Side, Side];
+  readonly #directories: readonly string[];
+
+  constructor(mount: string, local: string) {
+    this.#directories = [mount, local];
+    this.#sides = [new Side(mount), new Side(local)];
+  }
+
+  /** Makes the calls on both; throws where the answers differ. */
+  async run(calls: readonly Call[]): Promise<void> {
+    const [here, there] = await Promise.all(this.#sides.map(side => side.run(calls)));
+    calls.forEach((call, i) => {
+      expect({ call, answer: here![i] }).toEqual({ call, answer: there![i] });
+    });
+  }
+
+  /** Closes what is open on both, and compares the trees. */
+  compare(): Promise<void> {
+    return this.run([{ op: 'release' }, { op: 'dump' }]);
+  }
+
+  /** Ends what makes the calls. */
+  async end(): Promise<void> {
+    await Promise.all(this.#sides.map(side => side.end()));
+  }
+
+  /** `end`, and both directories are removed. */
+  async remove(): Promise<void> {
+    await this.end();
+    for (const directory of this.#directories) rmSync(directory, { recursive: true, force: true });
+  }
+}
+
 /** Does `plan` on both; an event gets no open files, and the trees are compared after each. */
 const compare = async (
-  mount: string,
-  local: string,
+  pair: Pair,
   plan: readonly Step[],
   events: Readonly<Record<string, () => Promise<unknown>>>,
 ): Promise<void> => {
-  const sides = [new Side(mount), new Side(local)];
-  const both = async (calls: readonly Call[]): Promise<void> => {
-    const [here, there] = (await Promise.all(sides.map(side => side.run(calls)))) as [
-      unknown[],
-      unknown[],
-    ];
-    calls.forEach((call, i) => {
-      expect({ call, answer: here[i] }).toEqual({ call, answer: there[i] });
-    });
-  };
-  try {
-    let calls: Call[] = [...FIRST];
-    for (const step of plan) {
-      if ('op' in step) {
-        calls.push(step);
-        continue;
-      }
-      await both([...calls, { op: 'release' }]);
-      calls = [];
-      await events[step.event]!();
-      await both([{ op: 'dump' }]);
+  let calls: Call[] = [...FIRST];
+  for (const step of plan) {
+    if ('op' in step) {
+      calls.push(step);
+      continue;
     }
-    await both([...calls, { op: 'release' }, { op: 'dump' }]);
-  } finally {
-    await Promise.all(sides.map(side => side.end()));
-    for (const directory of [mount, local]) rmSync(directory, { recursive: true, force: true });
+    await pair.run([...calls, { op: 'release' }]);
+    calls = [];
+    await events[step.event]!();
+    await pair.compare();
   }
+  await pair.run(calls);
+  await pair.compare();
 };
 
 /** What is compared. */
@@ -207,7 +237,12 @@ export const compareBeside = async (wanted: Comparison): Promise<number> => {
   const property = fc.asyncProperty(plans, async plan => {
     if (performance.now() > end) return;
     const [mount, local] = wanted.directories(++run);
-    await compare(mount, local, plan, wanted.events);
+    const pair = new Pair(mount, local);
+    try {
+      await compare(pair, plan, wanted.events);
+    } finally {
+      await pair.remove();
+    }
   });
   try {
     // Smaller counterexamples take minutes: they are looked for when a seed is run again.

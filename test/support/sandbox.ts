@@ -15,6 +15,9 @@ import { volumePaths } from '../../src/volume/paths.ts';
 
 const tuskfsPath = fileURLToPath(new URL('../../scripts/tuskfs', import.meta.url));
 
+/** Of every volume. */
+export const PASSPHRASE = 'correct horse battery staple';
+
 /** How a command ended. */
 export interface Ended {
   status: number;
@@ -65,7 +68,7 @@ export class Sandbox {
       TUSKFS_ARGON_MIB: '64',
       ...env,
     };
-    writeFileSync(this.path('passphrase'), 'correct horse battery staple\n', { mode: 0o600 });
+    writeFileSync(this.path('passphrase'), `${PASSPHRASE}\n`, { mode: 0o600 });
   }
 
   /** A path within the sandbox. */
