@@ -1,8 +1,7 @@
 /** The official SDK as a side of the network bench. */
-import { SuiGrpcClient } from '@mysten/sui/grpc';
 import { Ed25519Keypair } from '@mysten/sui/keypairs/ed25519';
-import { WalrusClient } from '@mysten/walrus';
 import { bytesOf } from '../support/blobs.ts';
+import { officialClient } from '../support/official.ts';
 import {
   type Client,
   cpuSeconds,
@@ -16,13 +15,7 @@ import {
 /** Opens the network with a new wallet. */
 export const official = async (opening: Opening): Promise<Client> => {
   const signer = Ed25519Keypair.generate();
-  const { rpcUrl, packageConfig, nodeScheme } = opening;
-  const open = () =>
-    new WalrusClient({
-      suiClient: new SuiGrpcClient({ network: 'localnet', baseUrl: rpcUrl }),
-      packageConfig,
-      storageNodeUrlScheme: nodeScheme,
-    });
+  const open = () => officialClient(opening);
   const client = open();
 
   const store = async (size: number, seed: number): Promise<Stored> => {

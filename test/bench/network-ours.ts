@@ -7,6 +7,7 @@ import type { BlobRef, EncodedFile, TxResult } from '../../src/walrus/network.ts
 import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf, registerRequest } from '../support/blobs.ts';
+import { settingsOf } from '../support/settings.ts';
 import {
   type Client,
   cpuSeconds,
@@ -27,9 +28,7 @@ const done = (result: TxResult): TxResult => {
 /** Opens the network with a new wallet; files go below `work`. */
 export const ours = async (opening: Opening, work: string): Promise<Client> => {
   const wallet = Wallet.generate();
-  const { rpcUrl, packageConfig, nodeScheme } = opening;
-  const open = () =>
-    new RealNetwork({ name: 'localnet', rpcUrls: [rpcUrl], ...packageConfig, nodeScheme }, wallet);
+  const open = () => new RealNetwork(settingsOf(opening), wallet);
   const network = open();
 
   const encode = async (path: string): Promise<EncodedFile> => {

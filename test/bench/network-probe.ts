@@ -8,6 +8,7 @@ import { pairOfShard, rotationOf, sliverPath, wireSliver } from '../../src/walru
 import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf, encode, register } from '../support/blobs.ts';
+import { settingsOf } from '../support/settings.ts';
 
 const PROBE_BYTES = 100_000;
 const EVERY_MS = 200;
@@ -58,10 +59,9 @@ export class Probe {
 
   /** Registers the blob and gives every node its metadata; the last node takes a sliver as it ought to be. */
   static async open(localnet: LocalnetHandle, work: string): Promise<Probe> {
-    const { rpcUrl, packageConfig, nodeScheme, nShards } = localnet;
-    const settings = { name: 'localnet', rpcUrls: [rpcUrl], ...packageConfig, nodeScheme };
+    const { nodeScheme, nShards } = localnet;
     const wallet = Wallet.generate();
-    const network = new RealNetwork(settings, wallet);
+    const network = new RealNetwork(settingsOf(localnet), wallet);
     try {
       await localnet.faucet(wallet.address);
       const file = await encode(work, bytesOf(0, PROBE_BYTES), nShards);

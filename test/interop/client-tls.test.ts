@@ -16,6 +16,7 @@ import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf, encode, publish, register, registerRequest } from '../support/blobs.ts';
 import { FaultyNetwork } from '../support/faulty-network.ts';
+import { settingsOf } from '../support/settings.ts';
 
 let directory: string;
 let localnet: LocalnetHandle;
@@ -26,10 +27,8 @@ const signal = () => AbortSignal.timeout(30_000);
 const open = (nodeScheme: 'http' | 'https') =>
   new RealNetwork(
     {
-      name: 'localnet',
+      ...settingsOf({ ...localnet, nodeScheme }),
       rpcUrls: ['http://127.0.0.1:9', localnet.rpcUrl],
-      ...localnet.packageConfig,
-      nodeScheme,
     },
     wallet,
   );

@@ -5,15 +5,15 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SuiGrpcClient } from '@mysten/sui/grpc';
 import { Ed25519Keypair } from '@mysten/sui/keypairs/ed25519';
-import { WalrusClient } from '@mysten/walrus';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts';
 import { native } from '../../src/native.ts';
 import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf, encode, publish, register, registerRequest } from '../support/blobs.ts';
+import { officialClient } from '../support/official.ts';
+import { settingsOf } from '../support/settings.ts';
 import { keptSlivers, overwriteSliver } from '../support/sliver-files.ts';
 
 let directory: string;
@@ -21,16 +21,7 @@ let localnet: LocalnetHandle;
 const wallet = Wallet.generate();
 let network: RealNetwork;
 
-const open = (of = wallet) =>
-  new RealNetwork(
-    {
-      name: 'localnet',
-      rpcUrls: [localnet.rpcUrl],
-      ...localnet.packageConfig,
-      nodeScheme: localnet.nodeScheme,
-    },
-    of,
-  );
+const open = (of = wallet) => new RealNetwork(settingsOf(localnet), of);
 const signal = () => AbortSignal.timeout(30_000);
 
 beforeAll(async () => {
@@ -47,12 +38,7 @@ beforeEach(() => {
 });
 afterEach(() => network.close());
 
-const official = () =>
-  new WalrusClient({
-    suiClient: new SuiGrpcClient({ network: 'localnet', baseUrl: localnet.rpcUrl }),
-    packageConfig: localnet.packageConfig,
-    storageNodeUrlScheme: 'http',
-  });
+const official = () => officialClient(localnet);
 
 test.each([0, 1, 5000, 3_000_000])('the official SDK reads what we store, %i bytes', async size => {
   const bytes = bytesOf(size, size);

@@ -14,6 +14,7 @@ import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf } from '../support/blobs.ts';
 import { FlushVolume } from '../support/flush-volume.ts';
+import { settingsOf } from '../support/settings.ts';
 
 /** What `FlushVolume` pays for. */
 const PAID_EPOCHS = 5;
@@ -84,13 +85,6 @@ const blobsOf = async (owner: string): Promise<Ledger['blobs']> => {
   return blobs.filter(blob => blob.owner === owner);
 };
 
-const settingsOf = () => ({
-  name: 'localnet',
-  rpcUrls: [localnet.rpcUrl],
-  ...localnet.packageConfig,
-  nodeScheme: localnet.nodeScheme,
-});
-
 /** Flushes one file while the epoch moves `by` at a point; answers what the ledger then says. */
 const flushOver = async (
   at: Parameters<typeof withAct>[1],
@@ -99,7 +93,7 @@ const flushOver = async (
 ) => {
   const wallet = Wallet.generate();
   await localnet.faucet(wallet.address);
-  const real = new RealNetwork(settingsOf(), wallet);
+  const real = new RealNetwork(settingsOf(localnet), wallet);
   const before = (await localnet.status()).epoch;
   const { network, acted } = withAct(real, at, when, () => localnet.advanceEpoch(by));
   const volume = await FlushVolume.open(
@@ -166,7 +160,7 @@ describe('the paid epochs end', () => {
   test('behind its certification, of which the flush did not hear: the head moves on to its next life', async () => {
     const wallet = Wallet.generate();
     await localnet.faucet(wallet.address);
-    const real = new RealNetwork(settingsOf(), wallet);
+    const real = new RealNetwork(settingsOf(localnet), wallet);
     const root = mkdtempSync(join(directory, 'volume-'));
     const [first, second] = [bytesOf(1, 300_000), bytesOf(2, 300_000)];
     // The fourth transaction certifies the second checkpoint.

@@ -12,6 +12,7 @@ import { WalrusClient } from '@mysten/walrus';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts';
 import { bytesOf } from '../support/blobs.ts';
+import { officialClient } from '../support/official.ts';
 
 let directory: string;
 let localnet: LocalnetHandle;
@@ -78,11 +79,7 @@ test('the SDK stores through the relay without a tip, permanently and deletably'
   });
   expect(again.blobObject).toMatchObject({ certified_epoch: 1, deletable: false });
   // Every node got its slivers from the relay: the SDK reads without it.
-  const read = await new WalrusClient({
-    suiClient: sui(),
-    packageConfig: localnet.packageConfig,
-    storageNodeUrlScheme: 'http',
-  }).readBlob({ blobId });
+  const read = await officialClient(localnet).readBlob({ blobId });
   expect(Buffer.compare(read, bytes)).toBe(0);
 });
 

@@ -5,9 +5,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SuiGrpcClient } from '@mysten/sui/grpc';
 import { Ed25519Keypair } from '@mysten/sui/keypairs/ed25519';
-import { WalrusClient } from '@mysten/walrus';
 import { blake2b } from '@noble/hashes/blake2.js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { blobIdFromBytes } from '../../src/base/ids.ts';
@@ -17,6 +15,8 @@ import type { EncodedFile } from '../../src/walrus/network.ts';
 import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf, encode, publish } from '../support/blobs.ts';
+import { officialClient } from '../support/official.ts';
+import { settingsOf } from '../support/settings.ts';
 import { keptSlivers } from '../support/sliver-files.ts';
 
 /** As few as leave every node some: rebuilding slivers costs their square. */
@@ -26,22 +26,8 @@ let localnet: LocalnetHandle;
 const wallet = Wallet.generate();
 const signer = new Ed25519Keypair();
 
-const open = () =>
-  new RealNetwork(
-    {
-      name: 'localnet',
-      rpcUrls: [localnet.rpcUrl],
-      ...localnet.packageConfig,
-      nodeScheme: localnet.nodeScheme,
-    },
-    wallet,
-  );
-const official = () =>
-  new WalrusClient({
-    suiClient: new SuiGrpcClient({ network: 'localnet', baseUrl: localnet.rpcUrl }),
-    packageConfig: localnet.packageConfig,
-    storageNodeUrlScheme: 'http',
-  });
+const open = () => new RealNetwork(settingsOf(localnet), wallet);
+const official = () => officialClient(localnet);
 const signal = () => AbortSignal.timeout(60_000);
 
 beforeAll(async () => {

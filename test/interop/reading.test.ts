@@ -26,6 +26,7 @@ import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf, encode, publish } from '../support/blobs.ts';
 import { until } from '../support/sandbox.ts';
+import { settingsOf } from '../support/settings.ts';
 import { keptSlivers, overwriteSliver } from '../support/sliver-files.ts';
 
 const SIZE = 2_000_000;
@@ -41,11 +42,9 @@ const ends: (() => unknown)[] = [];
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'tuskfs-reading-'));
   localnet = await startLocalnet({ directory: join(directory, 'net'), nodes: 13, shards: 100 });
-  const { rpcUrl, packageConfig, nodeScheme, faucet } = localnet;
   const wallet = Wallet.generate();
-  await faucet(wallet.address);
-  const settings = { name: 'localnet', rpcUrls: [rpcUrl], ...packageConfig, nodeScheme };
-  const network = new RealNetwork(settings, wallet);
+  await localnet.faucet(wallet.address);
+  const network = new RealNetwork(settingsOf(localnet), wallet);
   file = await encode(directory, bytes);
   await publish(network, file);
   committee = await network.committee();

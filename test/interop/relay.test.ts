@@ -8,7 +8,6 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SuiGrpcClient } from '@mysten/sui/grpc';
-import { WalrusClient } from '@mysten/walrus';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { parseRatePlan } from '../../src/base/rate.ts';
 import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts';
@@ -20,6 +19,8 @@ import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf, encode, registerRequest } from '../support/blobs.ts';
 import { FlushVolume } from '../support/flush-volume.ts';
+import { officialClient } from '../support/official.ts';
+import { settingsOf } from '../support/settings.ts';
 
 interface RelayAnswer {
   confirmation_certificate: {
@@ -118,9 +119,8 @@ afterEach(async () => {
 
 const connect = (relayUrl = relay.url, ...limit: (string | undefined)[]) => {
   const relayTipMaxMist = limit.length === 0 ? '1000000' : limit[0];
-  const { rpcUrl, packageConfig, nodeScheme } = localnet;
-  const settings = { name: 'localnet', rpcUrls: [rpcUrl], ...packageConfig, nodeScheme };
-  const network = new RealNetwork({ ...settings, relayUrl, relayTipMaxMist }, wallet);
+  const settings = { ...settingsOf(localnet), relayUrl, relayTipMaxMist };
+  const network = new RealNetwork(settings, wallet);
   open.push(network);
   return network;
 };
@@ -154,9 +154,7 @@ const expectStored = async (bytes: Buffer): Promise<void> => {
   const blobs = await myBlobs();
   expect(blobs).toHaveLength(1);
   expect(blobs[0]!.certifiedEpoch).not.toBeNull();
-  const { packageConfig, nodeScheme: storageNodeUrlScheme } = localnet;
-  const official = new WalrusClient({ suiClient: sui(), packageConfig, storageNodeUrlScheme });
-  const read = await official.readBlob({ blobId: blobs[0]!.blobId });
+  const read = await officialClient(localnet).readBlob({ blobId: blobs[0]!.blobId });
   expect(Buffer.compare(read, bytes)).toBe(0);
 };
 

@@ -12,6 +12,7 @@ import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf, encode, registerRequest } from '../support/blobs.ts';
 import { RpcProxy } from '../support/rpc-proxy.ts';
+import { settingsOf } from '../support/settings.ts';
 
 let directory: string;
 let localnet: LocalnetHandle;
@@ -36,10 +37,8 @@ afterAll(async () => {
 const open = () => {
   let aheadMs = 0;
   const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs };
-  const { packageConfig, nodeScheme } = localnet;
   for (const proxy of [first, second]) proxy.calls.length = 0;
-  const rpcUrls = [first.url, second.url];
-  const settings = { name: 'localnet', rpcUrls, ...packageConfig, nodeScheme };
+  const settings = { ...settingsOf(localnet), rpcUrls: [first.url, second.url] };
   const network = new RealNetwork(settings, wallet, { clock });
   return { network, moveOn: (ms: number) => (aheadMs += ms) };
 };

@@ -12,6 +12,7 @@ import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts
 import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf, encode, publish, register } from '../support/blobs.ts';
+import { settingsOf } from '../support/settings.ts';
 
 const WEIGHTS = [12, 11, 10, 9, 9, 8, 8, 8, 7, 6, 5, 4, 3];
 
@@ -20,16 +21,7 @@ let localnet: LocalnetHandle;
 const wallet = Wallet.generate();
 let network: RealNetwork;
 
-const open = () =>
-  new RealNetwork(
-    {
-      name: 'localnet',
-      rpcUrls: [localnet.rpcUrl],
-      ...localnet.packageConfig,
-      nodeScheme: localnet.nodeScheme,
-    },
-    wallet,
-  );
+const open = () => new RealNetwork(settingsOf(localnet), wallet);
 const signal = () => AbortSignal.timeout(60_000);
 
 beforeAll(async () => {

@@ -16,6 +16,7 @@ import type { EncodedFile } from '../../src/walrus/network.ts';
 import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf, encode, publish, register } from '../support/blobs.ts';
+import { settingsOf } from '../support/settings.ts';
 
 const NODES = 13;
 const SHARDS = 40;
@@ -32,16 +33,7 @@ const wallet = Wallet.generate();
 /** Blobs that were stored while all nodes behaved. */
 const stored: { bytes: Buffer; file: EncodedFile }[] = [];
 
-const open = () =>
-  new RealNetwork(
-    {
-      name: 'localnet',
-      rpcUrls: [localnet.rpcUrl],
-      ...localnet.packageConfig,
-      nodeScheme: localnet.nodeScheme,
-    },
-    wallet,
-  );
+const open = () => new RealNetwork(settingsOf(localnet), wallet);
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'tuskfs-misbehaviour-'));
