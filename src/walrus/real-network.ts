@@ -56,7 +56,7 @@ import { WirePool } from './nodes/wire-pool.ts';
 import type { Wallet } from './wallet.ts';
 
 /** Slivers in memory at a time, over all uploads. */
-const UPLOAD_BUDGET_BYTES = 48 * 1024 * 1024;
+const UPLOAD_BUDGET_BYTES = 32 * 1024 * 1024;
 /** Slivers that are read back for a check at a time, over all blobs. */
 const CHECK_BUDGET_BYTES = 8 * 1024 * 1024;
 

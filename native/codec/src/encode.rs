@@ -19,7 +19,7 @@ use crate::spare::Spares;
 use crate::strip::{self, Strip, across};
 
 /// Bytes of rows that are gathered before columns are made of them, or of columns before they are written.
-const TURN_BYTES: usize = 24 << 20;
+const TURN_BYTES: usize = 16 << 20;
 
 /// The bytes of a blob, read by many threads at once.
 pub trait Source: Sync {
@@ -63,7 +63,7 @@ impl Sink for Mutex<&mut [u8]> {
     }
 }
 
-/// Encodes `blob` over `shards` shards into `sink`. Needs memory for some strips, and 24 MiB.
+/// Encodes `blob` over `shards` shards into `sink`. Needs memory for some strips, and 16 MiB.
 pub fn encode_to(blob: &dyn Source, shards: usize, sink: &dyn Sink) -> Result<Metadata> {
     Encoding::new(blob, shards, Some(sink))?.run()
 }
@@ -84,7 +84,7 @@ pub fn metadata(blob: &[u8], shards: usize) -> Result<Metadata> {
 }
 
 /// Metadata of `blob` over `shards` shards. Needs memory for the parity columns, about half as
-/// much as the blob has, for some strips, and 24 MiB.
+/// much as the blob has, for some strips, and 16 MiB.
 pub fn metadata_of(blob: &dyn Source, shards: usize) -> Result<Metadata> {
     Encoding::new(blob, shards, None)?.run()
 }
