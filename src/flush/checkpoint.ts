@@ -36,6 +36,8 @@ export interface CheckpointJob {
   readonly copy: IndexCopy;
   readonly plan: FramePlan;
   readonly nShards: number;
+  /** What is stored already is used again only if it is paid for until this epoch. */
+  readonly until: number;
   readonly head: Head | undefined;
   /** Pack files still open; whoever ends the job discards them. */
   readonly writers: Set<PackWriter>;
@@ -156,7 +158,7 @@ const finishWithCheckpoint = async (
 const groupsOf = (job: CheckpointJob): Promise<GroupsDraft> => {
   const { parts, copy } = job;
   copy.close();
-  return GroupsDraft.of(copy.path, parts.keys, loadGroups(parts.directories.journal));
+  return GroupsDraft.of(copy.path, parts.keys, loadGroups(parts.directories.journal, job.until));
 };
 
 /** A pack between its first sealed frame and its upload. */

@@ -71,17 +71,31 @@ export const regionsOf = (ino: Ino, sorted: readonly Run[]): Region[] => {
   for (let i = 1; i < runs.length; i++) spread(i, i - 1);
   for (let i = runs.length - 2; i >= 0; i--) spread(i, i + 1);
 
+  return joined(
+    ino,
+    runs.filter((_, i) => chosen[i]),
+  );
+};
+
+/** Runs in order, those that touch as one region. */
+const joined = (ino: Ino, runs: readonly Run[]): Region[] => {
   const regions: { ino: Ino; offset: number; length: number; runs: Run[] }[] = [];
-  runs.forEach((run, i) => {
-    if (!chosen[i]) return;
+  for (const run of runs) {
     const last = regions.at(-1);
     if (last !== undefined && last.offset + last.length === run.offset) {
       last.length += run.length;
       last.runs.push(run);
     } else regions.push({ ino, offset: run.offset, length: run.length, runs: [run] });
-  });
+  }
   return regions;
 };
+
+/** What of a region is staged. */
+export const stagedOnly = ({ ino, runs }: Region): Region[] =>
+  joined(
+    ino,
+    runs.filter(run => run.addr >= 0),
+  );
 
 /** All regions of a snapshot, in the order of inodes. Files without a name are not worth storing. */
 export const choose = (index: Database.Database, local: Database.Database): Choice => {

@@ -17,6 +17,8 @@ export interface CheckpointDraft {
   /** Opened bytes of the manifest, base64. */
   readonly root: string;
   readonly leaves: readonly string[];
+  /** Epoch in which the time of the first of its index groups ends, beside this pack's own; older drafts do not say. */
+  readonly groupsEndEpoch?: number;
 }
 
 /** A pack before it has a blob ID. */

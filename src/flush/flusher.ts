@@ -31,6 +31,8 @@ import { removeUpload, type Tail, Upload } from './upload.ts';
 
 /** After the first pack, one in this many is checked against the official encoder. */
 const SELF_CHECK_EVERY = 100;
+/** What is stored already is used again while this part of the time that a flush pays ahead is left of its own. */
+const REUSE_PART = 2;
 /** Uploads whose tail may still run while the next pack is sealed: bounds the scratch space. */
 const TAILS_MAX = 4;
 
@@ -241,20 +243,22 @@ export class Flusher {
     const before = this.spent;
     const writers: CheckpointJob['writers'] = new Set();
     try {
-      const plan = await planFrames(copy.db, parts.keys, regions, sources);
-      checkAborted(signal);
-      const { nShards } = await patiently(
+      const { nShards, epoch } = await patiently(
         parts,
         signal,
         pending => this.#tell({ pending }),
-        () => parts.network.committee({ signal }),
+        () => parts.network.committee({ fresh: true, signal }),
       );
+      const until = epoch + Math.ceil(parts.limits.epochsAhead / REUSE_PART);
+      const plan = await planFrames(copy.db, parts.keys, regions, sources, until);
+      checkAborted(signal);
       const job: CheckpointJob = {
         parts,
         snapshot,
         copy,
         plan,
         nShards,
+        until,
         head,
         writers,
         onState: this.#onState,

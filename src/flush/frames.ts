@@ -13,7 +13,7 @@ import { overlaps, type Sources } from './sources.ts';
 /** Regions cut in one call: bounds what waits in memory. */
 const REGIONS_A_CALL = 8192;
 
-/** A frame that is not stored yet. */
+/** A frame that is not stored yet, or no longer for long enough: then it keeps its number. */
 export interface NewFrame {
   readonly id: FrameId;
   readonly identity: Buffer;
@@ -31,21 +31,30 @@ export interface FramePlan {
   readonly bytesShared: number;
 }
 
-/** Cuts all regions; frames that are stored already yield ranges only. */
+interface Stored {
+  readonly id: FrameId;
+  readonly endEpoch: number;
+}
+
+/** Cuts all regions; frames that are stored already, until the epoch `until` at least, yield ranges only. */
 export const planFrames = async (
   index: Database.Database,
   keys: VolumeKeys,
   regions: readonly Region[],
   sources: Sources,
+  until: number,
 ): Promise<FramePlan> => {
-  const known = index.prepare('SELECT id FROM frame WHERE identity = ?').pluck();
+  const known = index.prepare(
+    'SELECT f.id, p.end_epoch AS endEpoch FROM frame f JOIN pack p ON p.id = f.pack WHERE f.identity = ?',
+  );
   let nextId = (index.prepare('SELECT max(id) FROM frame').pluck().get() as number | null) ?? 0;
   const fresh = new Map<string, FramePlan['frames'][number]>();
   const plan = { shared: [] as FlushedRange[], bytesStored: 0, bytesShared: 0 };
 
   for (let at = 0; at < regions.length; at += REGIONS_A_CALL) {
-    const batch = regions.slice(at, at + REGIONS_A_CALL);
-    for (const region of batch) await sources.prepare(region);
+    const batch: Region[] = [];
+    for (const region of regions.slice(at, at + REGIONS_A_CALL))
+      batch.push(...(await sources.prepare(region)));
     const pieces = batch.map(region => sources.pieces(region, 0, region.length));
     const cuts = await native.cutRegions(keys.cutting, keys.identity, pieces);
     cuts.forEach((frames, i) => {
@@ -53,14 +62,16 @@ export const planFrames = async (
       for (const { offset, length, identity } of frames) {
         const name = identity.toString('latin1');
         const planned = fresh.get(name);
-        const stored = planned === undefined ? (known.get(identity) as FrameId | undefined) : 0;
-        if (planned !== undefined || stored !== undefined) {
-          const id = planned?.frame.id ?? stored!;
-          (planned?.ranges ?? plan.shared).push(...rangesOf(region, offset, length, id));
+        const stored =
+          planned === undefined ? (known.get(identity) as Stored | undefined) : undefined;
+        const shared =
+          planned?.frame.id ?? (stored && stored.endEpoch >= until ? stored.id : undefined);
+        if (shared !== undefined) {
+          (planned?.ranges ?? plan.shared).push(...rangesOf(region, offset, length, shared));
           plan.bytesShared += length;
           continue;
         }
-        const id: FrameId = ++nextId;
+        const id: FrameId = stored?.id ?? ++nextId;
         const cut = sources.pieces(region, offset, length);
         const frame = { id, identity, plainBytes: length, pieces: cut };
         fresh.set(name, { frame, ranges: rangesOf(region, offset, length, id) });

@@ -28,6 +28,8 @@ import type { PackWriter, Plain } from './pack-writer.ts';
 export interface KnownGroups {
   readonly groups: readonly SealedRef[];
   readonly leaves: readonly SealedRef[];
+  /** Epoch in which the paid time of the first of them ends. */
+  readonly endEpoch: number;
 }
 
 interface GroupsFile {
@@ -36,28 +38,32 @@ interface GroupsFile {
   nShards: number;
   root: string;
   leaves: readonly string[];
+  endEpoch?: number;
 }
 
 const FILE = 'groups.json';
-const NONE: KnownGroups = { groups: [], leaves: [] };
+const NONE: KnownGroups = { groups: [], leaves: [], endEpoch: Number.MAX_SAFE_INTEGER };
 
 /** Keeps what a certified checkpoint said. */
 export const saveGroups = (
   journal: string,
   checkpoint: CheckpointDraft,
-  blob: { blobId: BlobId; size: number; nShards: number },
+  blob: { blobId: BlobId; size: number; nShards: number; endEpoch: number },
 ): void => {
-  const { root, leaves } = checkpoint;
-  const file: GroupsFile = { ...blob, root, leaves };
+  const { root, leaves, groupsEndEpoch = 0 } = checkpoint;
+  const endEpoch = Math.min(blob.endEpoch, groupsEndEpoch);
+  const file: GroupsFile = { ...blob, root, leaves, endEpoch };
   replaceFile(join(journal, FILE), JSON.stringify(file));
 };
 
-/** What the last checkpoint said; nothing if the file is missing or damaged. */
-export const loadGroups = (journal: string): KnownGroups => {
+/** What the last checkpoint said; nothing if the file is missing or damaged, or if any group is paid for until before the epoch `until`. */
+export const loadGroups = (journal: string, until: number): KnownGroups => {
   const path = join(journal, FILE);
   if (!existsSync(path)) return NONE;
   try {
     const file = JSON.parse(readFileSync(path, 'utf8')) as GroupsFile;
+    const { endEpoch = 0 } = file;
+    if (endEpoch < until) return NONE;
     const named = (ref: SealedRef): SealedRef => {
       if (ref.pack.blobId !== undefined) return ref;
       const { blobId, size, nShards } = file;
@@ -67,6 +73,7 @@ export const loadGroups = (journal: string): KnownGroups => {
     return {
       groups: file.leaves.flatMap(leaf => decodeLeaf(Buffer.from(leaf, 'base64')).map(named)),
       leaves: decodeRoot(Buffer.from(file.root, 'base64')).leaves.map(named),
+      endEpoch,
     };
   } catch {
     return NONE;
@@ -143,7 +150,7 @@ export class GroupsDraft {
   async sealManifest(
     writer: PackWriter,
     head: Omit<ManifestRoot, 'leaves' | 'groupBytes' | 'indexBytes'>,
-  ): Promise<{ root: string; leaves: string[] }> {
+  ): Promise<{ root: string; leaves: string[]; groupsEndEpoch: number }> {
     const refs = this.#refs as SealedRef[];
     const leafRefs: SealedRef[] = [];
     const leaves: string[] = [];
@@ -159,7 +166,7 @@ export class GroupsDraft {
     const sizes = { groupBytes: INDEX_GROUP_BYTES, indexBytes: this.#bytes };
     const root = encodeRoot({ ...head, ...sizes, leaves: leafRefs });
     await writer.addBytes(SlotKind.manifestRoot, root);
-    return { root: root.toString('base64'), leaves };
+    return { root: root.toString('base64'), leaves, groupsEndEpoch: this.#known.endEpoch };
   }
 }
 

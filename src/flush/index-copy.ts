@@ -160,7 +160,7 @@ export class IndexCopy {
         draft.packId,
         draft.salt,
       );
-      const frame = db.prepare('INSERT INTO frame VALUES (?, ?, ?, ?, ?, ?, ?, ?)');
+      const frame = db.prepare('INSERT OR REPLACE INTO frame VALUES (?, ?, ?, ?, ?, ?, ?, ?)');
       for (const row of draft.frames)
         frame.run(
           row.frame,

@@ -3,10 +3,13 @@
  * file is opened once while the snapshot is held, so that renames of spent segments do not matter.
  */
 import { closeSync, openSync } from 'node:fs';
+import { messageOf } from '../base/errors.ts';
 import type { FrameId, LogAddr } from '../base/ids.ts';
 import { SEGMENT_BYTES } from '../base/limits.ts';
+import { log } from '../base/log.ts';
 import type { Piece } from '../native.ts';
-import type { Region, Run } from './choose.ts';
+import { type Region, type Run, stagedOnly } from './choose.ts';
+import { checkAborted } from './patience.ts';
 import type { FilePlace, FlushFront } from './types.ts';
 
 interface Opened {
@@ -21,6 +24,7 @@ export class Sources {
   readonly #segments = new Map<number, Opened>();
   readonly #frames = new Map<FrameId, Opened>();
   readonly #files = new Map<string, number>();
+  #unreadable = false;
 
   constructor(front: FlushFront, signal: AbortSignal) {
     this.#front = front;
@@ -36,16 +40,40 @@ export class Sources {
     return { fd, offset: place.offset };
   }
 
-  /** Opens everything that a region needs; older frames may come from the network. */
-  async prepare(region: Region): Promise<void> {
-    for (const run of region.runs) {
-      if (run.addr < 0) {
-        if (!this.#frames.has(run.frame)) {
-          const place = await this.#front.readFrame(run.frame, this.#signal);
-          this.#frames.set(run.frame, this.#open(place));
-        }
-        continue;
+  /**
+   * Opens everything that a region needs; older frames may come from the network. One that cannot be
+   * read is not waited for, and neither are others then: what is staged beside it must not stay here
+   * for its sake, and is a region, or several, by itself.
+   */
+  async prepare(region: Region): Promise<Region[]> {
+    const whole = await this.#openFrames(region);
+    await this.#openSegments(region);
+    return whole ? [region] : stagedOnly(region);
+  }
+
+  async #openFrames({ runs }: Region): Promise<boolean> {
+    for (const run of runs) {
+      if (run.addr >= 0 || this.#frames.has(run.frame)) continue;
+      if (this.#unreadable) return false;
+      try {
+        const place = await this.#front.readFrame(run.frame, this.#signal);
+        this.#frames.set(run.frame, this.#open(place));
+      } catch (error) {
+        checkAborted(this.#signal);
+        this.#unreadable = true;
+        log('flush').warn(
+          { frame: run.frame, error: messageOf(error) },
+          'an older frame is left out',
+        );
+        return false;
       }
+    }
+    return true;
+  }
+
+  async #openSegments({ runs }: Region): Promise<void> {
+    for (const run of runs) {
+      if (run.addr < 0) continue;
       const last = Math.floor((run.addr + run.length - 1) / SEGMENT_BYTES);
       for (let segment = Math.floor(run.addr / SEGMENT_BYTES); segment <= last; segment++) {
         if (this.#segments.has(segment)) continue;

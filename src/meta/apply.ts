@@ -118,7 +118,11 @@ export class Applier {
       removeXattr: index.prepare('DELETE FROM xattr WHERE ino = ? AND name = ?'),
       symlink: index.prepare('INSERT OR REPLACE INTO symlink(ino, target) VALUES(?,?)'),
       frame: index.prepare(
-        'INSERT OR IGNORE INTO frame(id, identity, pack, slot, offset, sealed_bytes, plain_bytes, compression) VALUES(?,?,?,?,?,?,?,?)',
+        // A frame that is stored anew keeps its number and is found in its newest pack.
+        `INSERT INTO frame(id, identity, pack, slot, offset, sealed_bytes, plain_bytes, compression) VALUES(?,?,?,?,?,?,?,?)
+         ON CONFLICT(id) DO UPDATE SET pack = excluded.pack, slot = excluded.slot, offset = excluded.offset,
+           sealed_bytes = excluded.sealed_bytes, compression = excluded.compression
+         ON CONFLICT DO NOTHING`,
       ),
       pack: index.prepare(
         'INSERT OR IGNORE INTO pack(id, pack_id, salt, size, n_shards, blob_id, object_id, end_epoch) VALUES(?,?,?,?,?,?,?,?)',

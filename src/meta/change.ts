@@ -228,8 +228,7 @@ export class IndexChange implements Change {
         return memory.place(m.ino, offset, offset + length, [extent], seq);
       }
       case Kind.frame:
-        if (memory.frames.get(m.place.frame) === null)
-          memory.frames.set(m.place.frame, m.place, seq);
+        memory.frames.set(m.place.frame, m.place, seq);
         return 0;
       case Kind.pack:
         if (memory.packs.get(m.row.pack) === null) memory.packs.set(m.row.pack, m.row, seq);
