@@ -1,12 +1,25 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Where children of tests keep their code compiled; each would have to do it by itself. */
 const compiled = fileURLToPath(new URL('node_modules/.cache/compiled', import.meta.url));
 
+/** Files that take longest; they start first, or they would go on alone when all others are done. */
+const LONGEST =
+  /(net\/misbehaviour|mount\/(takeover|listing)|drive\/fsx|crash\/(flush-points|kill|power))\.test\.ts$/;
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const isLong = ({ moduleId }: TestSpecification) => LONGEST.test(moduleId);
+    const sorted = await super.sort(files);
+    return [...sorted.filter(isLong), ...sorted.filter(file => !isLong(file))];
+  }
+}
+
 /**
- * One project a tier: `unit` needs no FUSE and no localnet; the others run whole processes, two
- * files at a time, which wait more than they compute.
+ * One project a tier: `unit` needs no FUSE and no localnet; the others run whole processes, three
+ * files at a time on two cores, for they wait as long as they compute.
  */
 const project = (name: string, include: string[], testTimeout: number, processes: boolean) => ({
   test: {
@@ -16,13 +29,14 @@ const project = (name: string, include: string[], testTimeout: number, processes
     hookTimeout: testTimeout,
     pool: 'forks' as const,
     ...(processes
-      ? { maxWorkers: 2, sequence: { groupOrder: 1 }, env: { NODE_COMPILE_CACHE: compiled } }
+      ? { maxWorkers: 3, sequence: { groupOrder: 1 }, env: { NODE_COMPILE_CACHE: compiled } }
       : {}),
   },
 });
 
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     projects: [
       project(
         'unit',

@@ -1,4 +1,4 @@
-/** `npm run ok`: types, lint, import table, Rust, unit tests. */
-import { finish, okSteps, runSteps } from './steps.ts';
+/** `npm run ok`: what must hold before every commit (types, lint, import table, Rust, unit tests); no FUSE, no network. */
+import { finish, quickSteps, runSteps, rustSteps, unitSteps } from './steps.ts';
 
-finish(await runSteps(okSteps));
+finish(await runSteps([quickSteps, ...rustSteps, ...unitSteps]));

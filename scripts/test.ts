@@ -1,11 +1,11 @@
 /**
- * Every test that fits into minutes: `npm run ok`, then the tiers that run whole processes; since
- * those wait more than they compute, what must be compiled is compiled beside them.
+ * Every test that fits into minutes: what `npm run ok` runs, and the tiers that run whole processes;
+ * since those wait more than they compute, what must be compiled is compiled beside them.
  */
 import { installCommand } from '../test/support/crates.ts';
-import { add, finish, okSteps, runSteps } from './steps.ts';
+import { add, finish, quickSteps, runSteps, rustSteps, unitSteps } from './steps.ts';
 
-const ok = await runSteps(okSteps);
+const first = await runSteps([quickSteps, ...unitSteps]);
 const beside = await Promise.all([
   runSteps([
     { name: 'network tests', command: ['vitest', 'run', '--project', 'net'] },
@@ -16,6 +16,7 @@ const beside = await Promise.all([
   runSteps([
     { name: 'fsx compiles', command: installCommand('fsx') },
     { name: 'pjdfstest', command: ['node', 'test/mount/pjdfstest.ts'] },
+    ...rustSteps,
     {
       name: 'package compiles',
       command: ['tsc', '-p', 'tsconfig.build.json', '--outDir', 'node_modules/.cache/dist'],
@@ -23,4 +24,4 @@ const beside = await Promise.all([
     { name: 'fuzz targets, 10 s each', command: ['node', 'scripts/fuzz.ts'] },
   ]),
 ]);
-finish(add(ok, ...beside));
+finish(add(first, ...beside));

@@ -9,15 +9,11 @@ const tools = fileURLToPath(new URL('../../native/target/tools', import.meta.url
 
 type Crate = keyof typeof VERSIONS;
 
-/** The command that installs a crate, or finds it installed. What the crate builds on is not optimised: compiling that would take longer than it saves. */
+/** The command that installs a crate, or finds it installed. Only fsx itself is optimised: compiling the rest so would take longer than it saves. */
 export const installCommand = (crate: Crate): string[] => [
   ...['cargo', 'install', `${crate}@${VERSIONS[crate]}`, '--locked', '--quiet', '--debug'],
-  ...[
-    '--config',
-    'profile.dev.debug=false',
-    '--config',
-    `profile.dev.package.${crate}.opt-level=3`,
-  ],
+  ...['--config', 'profile.dev.debug=false'],
+  ...(crate === 'fsx' ? ['--config', 'profile.dev.package.fsx.opt-level=3'] : []),
   ...['--root', tools, '--target-dir', join(tools, 'build')],
 ];
 
