@@ -112,7 +112,7 @@ describe('the life of a mount', () => {
     const { pid } = await sandbox.localnet();
     const asked = performance.now();
     await sandbox.status('drive');
-    // What the command takes by itself on this machine.
+    // What it takes by itself on this machine.
     const usualMs = performance.now() - asked;
     process.kill(pid, 'SIGSTOP');
     try {
