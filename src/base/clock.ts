@@ -87,10 +87,10 @@ export const after = (
 };
 
 /** Who waits long wakes up this often to see whether the machine has slept. */
-const WAIT_LOOK_MS = 5000;
+const WAIT_LOOK_MS = 30_000;
 
-/** The clock of a machine. */
-export const clockOf = (time: BootTime): Clock => ({
+/** The clock of a machine; who waits long looks every `lookMs`. */
+export const clockOf = (time: BootTime, lookMs = WAIT_LOOK_MS): Clock => ({
   nowMs: () => Date.now(),
   monotonicMs: () => time.nowMs(),
   sleep: (ms, signal) =>
@@ -104,7 +104,7 @@ export const clockOf = (time: BootTime): Clock => ({
         signal?.removeEventListener('abort', onAbort);
         resolve();
       };
-      const stop = after(ms, onEnd, time, WAIT_LOOK_MS);
+      const stop = after(ms, onEnd, time, lookMs);
       signal?.addEventListener('abort', onAbort, { once: true });
     }),
 });

@@ -1,8 +1,8 @@
 /**
  * The control socket of a mounted volume: one JSON object a line. A request is
  * `{ method, args }`; answers are any number of `{ progress }`, then one `{ result }` or
- * `{ error }`. Closing the connection aborts the request. Only the owner can connect (the state
- * directory is 0700).
+ * `{ error }`; `{}` every few seconds says that the daemon lives. Closing the connection aborts the
+ * request. Only the owner can connect (the state directory is 0700).
  */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
@@ -32,6 +32,11 @@ interface Line {
   error?: { code: ErrorCode; kind: ErrorKind; message: string };
 }
 
+/** How often the daemon says that it is still at it. */
+const BEAT_MS = 5000;
+/** Silence after which nobody is believed to work on a request. */
+const SILENCE_MS_MAX = 30_000;
+
 const encode = (line: Line): string =>
   `${JSON.stringify(line, (_, v) => (typeof v === 'bigint' ? v.toString() : v))}\n`;
 
@@ -44,6 +49,7 @@ const answer = async (
   const send = (line: Line) => {
     if (!socket.destroyed) socket.write(encode(line));
   };
+  const beat = setInterval(() => send({}), BEAT_MS);
   try {
     const { method, args } = JSON.parse(text) as { method: string; args: Record<string, unknown> };
     const found = Object.hasOwn(methods, method) ? methods[method] : undefined;
@@ -54,6 +60,8 @@ const answer = async (
     const { code, kind } =
       error instanceof TuskError ? error : ({ code: 'internal', kind: 'bug' } as const);
     send({ error: { code, kind, message: messageOf(error) } });
+  } finally {
+    clearInterval(beat);
   }
   socket.end();
 };
@@ -87,18 +95,20 @@ export const serveControl = async (fd: number, methods: ControlMethods): Promise
 };
 
 /**
- * Sends one request to a daemon; `not_found` if none answers. A daemon that takes over from one that
- * died meanwhile is asked again: every method can be.
+ * Sends one request to a daemon; `not_found` if there is none, `timeout` if it is silent for
+ * `silenceMs` (stopped, or hanging). A daemon that takes over from one that died meanwhile is asked
+ * again: every method can be.
  */
 export const callDaemon = async (
   path: string,
   method: string,
   args: Record<string, unknown> = {},
   onProgress: (value: never) => void = () => undefined,
+  silenceMs = SILENCE_MS_MAX,
 ): Promise<never> => {
   for (;;) {
     try {
-      return await ask(path, method, args, onProgress);
+      return await ask(path, method, args, onProgress, silenceMs);
     } catch (error) {
       if (!(error instanceof Unanswered) || !(await isServed(path))) throw error;
     }
@@ -117,6 +127,7 @@ const ask = (
   method: string,
   args: Record<string, unknown>,
   onProgress: (value: never) => void,
+  silenceMs: number,
 ): Promise<never> =>
   new Promise((resolve, reject) => {
     const socket = connect(path);
@@ -126,6 +137,16 @@ const ask = (
       socket.end();
       act();
     };
+    socket.setTimeout(silenceMs, () => {
+      settled = true;
+      socket.destroy();
+      reject(
+        new TuskError(
+          'timeout',
+          `the daemon that listens on ${path} has not answered for ${silenceMs / 1000} s: it is stopped, or hangs. What was local stays so; try again, and if that does not help, end the process and mount again`,
+        ),
+      );
+    });
     socket.on('connect', () => socket.write(`${JSON.stringify({ method, args })}\n`));
     socket.on('error', error => {
       const down = ['ENOENT', 'ECONNREFUSED'].includes(systemCode(error) ?? '');
@@ -146,7 +167,7 @@ const ask = (
         const { code, kind, message } = line.error;
         settle(() => reject(new TuskError(code, message, { kind })));
       } else if ('result' in line) settle(() => resolve(line.result as never));
-      else onProgress(line.progress as never);
+      else if ('progress' in line) onProgress(line.progress as never);
     });
     socket.on('close', () => {
       if (!settled) reject(new Unanswered());

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { TuskError } from '../../src/base/errors.ts';
 import { callDaemon, isServed, serveControl } from '../../src/daemon/control.ts';
 import { listenControl } from '../../src/daemon/control-socket.ts';
@@ -49,6 +49,28 @@ describe('control socket', () => {
     const second = await serveControl(listenControl(path), { ping: () => 'pong' });
     expect(await callDaemon(path, 'ping')).toBe('pong');
     await new Promise(resolve => second.close(resolve));
+  });
+
+  it('gives a daemon up that is silent, not one that works on', async () => {
+    const path = join(directory, 'control.sock');
+    vi.useFakeTimers({ toFake: ['setInterval'] });
+    try {
+      const server = await serveControl(listenControl(path), { hang: () => new Promise(() => {}) });
+      const silent = callDaemon(path, 'hang', {}, undefined, 300);
+      await expect(silent).rejects.toMatchObject({ code: 'timeout', kind: 'transient' });
+      let settled = false;
+      callDaemon(path, 'hang', {}, undefined, 300).catch(() => {
+        settled = true;
+      });
+      for (let i = 0; i < 8; i++) {
+        await new Promise(resolve => setTimeout(resolve, 100));
+        vi.advanceTimersByTime(5000);
+      }
+      expect(settled).toBe(false);
+      server.close();
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it('aborts the request when the caller goes away', async () => {
