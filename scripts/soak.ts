@@ -36,7 +36,11 @@ const parts: Part[] = [
     command: tests('mount', 'mount/load', 'mount/vfs'),
   },
   { name: 'fuzz targets of the codec', share: 0.1, command: ['node', 'scripts/fuzz.ts'] },
-  { name: 'memory and descriptors', share: 0.05, command: tests('soak', 'soak/growth') },
+  {
+    name: 'memory and descriptors',
+    share: 0.05,
+    command: tests('soak', 'soak/growth', 'soak/flush-memory'),
+  },
 ];
 
 /** Runs a part until its time is over. */
