@@ -4,8 +4,9 @@
  * beginning of the pack (it holds several times of what it encodes in memory), and slivers chosen at
  * random must be those that the metadata of the whole pack commits to.
  */
+import { fork } from 'node:child_process';
 import { open } from 'node:fs/promises';
-import { Worker } from 'node:worker_threads';
+import { fileURLToPath } from 'node:url';
 import { TuskError } from '../base/errors.ts';
 import { blobIdFromBytes, type SliverType } from '../base/ids.ts';
 import { type Random, sample } from '../base/random.ts';
@@ -17,14 +18,25 @@ import type { EncodedFile } from '../walrus/network.ts';
 const JUDGED_BYTES = 8 * 1024 * 1024;
 /** and bytes of its symbols at least: they are hashed in more than one block, as those of a whole pack. */
 const JUDGED_SYMBOL_BYTES = 144;
+/** How much is kept of what it says of a failure. */
+const SAID_CHARS = 2000;
 
 const officialBlobId = (path: string, nShards: number, bytes: number): Promise<string> =>
   new Promise((resolve, reject) => {
-    const url = workerUrl(import.meta.url, './judge');
-    const worker = new Worker(url, { workerData: { path, nShards, bytes } });
-    worker.once('message', (id: Uint8Array) => resolve(blobIdFromBytes(id)));
-    worker.once('error', reject);
-    worker.once('exit', () => reject(new Error('the official encoder gave no answer')));
+    const entry = fileURLToPath(workerUrl(import.meta.url, './judge'));
+    const child = fork(entry, [path, String(nShards), String(bytes)], {
+      execArgv: [],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    });
+    let said = '';
+    child.stderr!.on('data', text => {
+      said = `${said}${text}`.slice(-SAID_CHARS);
+    });
+    child.once('message', id => resolve(blobIdFromBytes(Uint8Array.from(id as number[]))));
+    child.once('error', reject);
+    child.once('close', (code, signal) =>
+      reject(new Error(`the official encoder ended with ${signal ?? code}: ${said.trim()}`)),
+    );
   });
 
 /** Throws a `bug` if the encoding of the file at `path` is wrong; nothing was registered then. */
