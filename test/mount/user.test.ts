@@ -33,7 +33,7 @@ const withMount = (script: string): Promise<string> =>
       mounted() { grep -q " $PWD/drive " /proc/self/mounts; }
       serve() {
         \${as[@]} "${process.execPath}" "\${1:-${server}}" "$PWD/state" "$PWD/drive" > /dev/null & pid=$!
-        for i in {1..100}; do mounted && user ls drive > /dev/null 2>&1 && return; sleep 0.1; done; false
+        for i in {1..100}; do user ls drive > /dev/null 2>&1 && mounted && return; sleep 0.1; done; false
       }
       trap 'set +e; mounted && umount -l drive; kill -9 $pid 2> /dev/null; rm device' EXIT
       serve
