@@ -216,8 +216,8 @@ describe('bad input gets a clear message and the right exit code', () => {
   it('a wallet without WAL: files stay local, sync says why', async () => {
     const mountPoint = await sandbox.mount('drive');
     await sandbox.sh(`echo precious > ${mountPoint}/precious`);
-    const { wallet } = await sandbox.status('drive');
-    await sandbox.ok(['localnet', 'price', `${BigInt(wallet.wal!)}`, `${BigInt(wallet.wal!)}`]);
+    const { wal } = await sandbox.balance('drive');
+    await sandbox.ok(['localnet', 'price', `${wal}`, `${wal}`]);
     const ended = await sandbox.tuskfs(['sync', 'drive', '--timeout', '20s']);
     refused(ended, 7, /WAL/);
     expect(await sandbox.sh(`cat ${mountPoint}/precious`)).toBe('precious\n');

@@ -133,7 +133,7 @@ test(
     await box.startLocalnet();
     await box.ok(['create', 'main', '--network', 'localnet', '--epochs', `${EPOCHS_PAID}`]);
     const mountPoint = await box.mount('main');
-    const { wallet: before } = await box.status('main');
+    const before = await box.balance('main');
     const happened: string[] = [];
     const end = performance.now() + minutes * 60_000;
     const places = Array.from({ length: PROGRAMS + 1 }, (_, i) => {
@@ -192,9 +192,9 @@ test(
       for (const node of WEAK_NODES) await box.ok(['localnet', 'node', 'misbehave', node]);
       await box.ok(['localnet', 'node', 'start', ...WEAK_NODES]);
       expect(await box.sync('main')).toMatchObject({ pending: '', pendingBytes: 0 });
-      const { wallet, cost } = await box.status('main');
-      expect(BigInt(before.wal!) - BigInt(wallet.wal!)).toBe(BigInt(cost.wal));
-      expect(BigInt(before.sui!) - BigInt(wallet.sui!)).toBe(BigInt(cost.sui));
+      const { wal, sui, cost } = await box.balance('main');
+      expect(before.wal - wal).toBe(BigInt(cost.wal));
+      expect(before.sui - sui).toBe(BigInt(cost.sui));
       const stats = await inodes(box, mountPoint);
       await box.umount(mountPoint);
       const other = await otherMachine(box, 'main');

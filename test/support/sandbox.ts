@@ -204,6 +204,17 @@ export class Sandbox {
     return callDaemon(volumePaths(this.state(volume)).socket, 'status');
   }
 
+  /** The status of a mounted volume with what its wallet holds: a busy machine may take a while to hear that from the chain. */
+  async balance(volume: string): Promise<{ wal: bigint; sui: bigint; cost: StatusReport['cost'] }> {
+    let status: StatusReport | undefined;
+    await until('the chain says what the wallet holds', async () => {
+      status = await this.status(volume);
+      return status.wallet.wal !== null;
+    });
+    const { wallet, cost } = status!;
+    return { wal: BigInt(wallet.wal!), sui: BigInt(wallet.sui!), cost };
+  }
+
   /** `tuskfs sync`, which must checkpoint everything. */
   async sync(volume: string): Promise<SyncReport> {
     return JSON.parse(await this.ok(['sync', volume, '--json'])) as SyncReport;
