@@ -160,7 +160,12 @@ export class IndexCopy {
         draft.packId,
         draft.salt,
       );
-      const frame = db.prepare('INSERT OR REPLACE INTO frame VALUES (?, ?, ?, ?, ?, ?, ?, ?)');
+      // As the index does: one that is stored anew keeps its number, and no other may go for it.
+      const frame = db.prepare(
+        `INSERT INTO frame(id, identity, pack, slot, offset, sealed_bytes, plain_bytes, compression) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT(id) DO UPDATE SET pack = excluded.pack, slot = excluded.slot, offset = excluded.offset,
+           sealed_bytes = excluded.sealed_bytes, compression = excluded.compression`,
+      );
       for (const row of draft.frames)
         frame.run(
           row.frame,

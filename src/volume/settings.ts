@@ -67,7 +67,7 @@ const damaged = (path: string, reason: string, cause?: unknown): TuskError =>
     { cause },
   );
 
-/** Entries by name and nothing else: `constructor` is a name as any other. */
+/** Entries without a prototype: a volume may have any name, `constructor` too. */
 const byName = <T>(entries: Record<string, T>): Record<string, T> =>
   Object.assign(Object.create(null), entries);
 
