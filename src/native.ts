@@ -269,6 +269,8 @@ export interface MountRequest {
   readOnly: boolean;
   /** Let other users in; permissions are checked by the kernel either way. */
   allowOther: boolean;
+  /** Those of mount(2); of them fusermount3, which a plain user needs, knows MS_NOEXEC and MS_NOATIME, and always sets MS_NOSUID and MS_NODEV. */
+  flags: number;
   readBytesMax: number;
 }
 

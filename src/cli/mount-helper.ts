@@ -2,8 +2,7 @@
 /**
  * `mount.tuskfs VOLUME DIR [-sfnv] [-o OPTIONS] [-t TYPE]`: what mount(8) runs for the types
  * `tuskfs` and `fuse.tuskfs`, also out of fstab, once it is linked as /sbin/mount.tuskfs and
- * /sbin/mount.fuse.tuskfs. Options (mount-options.ts): the kernel's flags are set by mount(8) itself
- * once the drive is there. Exit codes are those of mount(8).
+ * /sbin/mount.fuse.tuskfs. Options: mount-options.ts. Exit codes are those of mount(8).
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -17,6 +16,7 @@ const MOUNT_FAILED = 32;
 interface HelperOptions {
   sloppy?: boolean;
   fake?: boolean;
+  verbose?: boolean;
   options: string[];
 }
 
@@ -27,21 +27,21 @@ const run = (program: string, args: string[], env: NodeJS.ProcessEnv = {}): numb
     : MOUNT_FAILED;
 
 /** Has mount(8) itself, without this helper, change flags of a mount; by mount(2), since FUSE refuses the newer calls. */
-const setFlags = (directory: string, flags: string[]): number =>
+const change = (directory: string, flags: string[]): number =>
   run('mount', ['-i', '-o', flags.join(','), directory], { LIBMOUNT_FORCE_MOUNT2: 'always' });
 
-const mount = (volume: string, directory: string, { options, sloppy }: HelperOptions): number => {
+const mount = (volume: string, directory: string, helper: HelperOptions): number => {
+  const { options, sloppy, verbose } = helper;
   const { remount, readOnly, kernel, drive, unknown } = mountWords(...options);
   if (unknown.length > 0 && sloppy !== true && !remount) {
     console.error(`mount.tuskfs: unknown option ${unknown.join(', ')}; nothing was mounted`);
     return USAGE;
   }
-  if (remount) return setFlags(directory, ['remount', readOnly ? 'ro' : 'rw', ...kernel]);
+  if (remount) return change(directory, ['remount', readOnly ? 'ro' : 'rw', ...kernel]);
   const main = fileURLToPath(new URL(`./main.${EXTENSION}`, import.meta.url));
-  const mounting = [main, 'mount', volume, directory, '-o', drive.join(',')];
-  const mounted = run(process.execPath, mounting);
-  if (mounted !== 0 || kernel.length === 0) return mounted;
-  return setFlags(directory, ['remount', 'bind', ...(readOnly ? ['ro'] : []), ...kernel]);
+  const mounting = [main, 'mount', volume, directory, '-o', [...drive, ...kernel].join(',')];
+  if (verbose !== true) mounting.push('--quiet');
+  return run(process.execPath, mounting);
 };
 
 /** `ts` in a checkout, `js` once built. */
@@ -60,7 +60,7 @@ const program = new Command('mount.tuskfs')
   .option('-s, --sloppy', 'ignore unknown options')
   .option('-f, --fake', 'do everything but mount')
   .option('-n, --no-mtab', 'ignored')
-  .option('-v, --verbose', 'ignored')
+  .option('-v, --verbose', 'say that it is mounted')
   .exitOverride()
   .action((volume: string, directory: string, options: HelperOptions) => {
     process.exitCode = options.fake === true ? 0 : mount(volume, directory, options);

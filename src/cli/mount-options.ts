@@ -1,17 +1,22 @@
 /**
- * Options of mount(8), as `-o` and fstab give them: the drive's own, the kernel's flags, which
- * mount(8) or fusermount3 sets, and what fstab alone means, which is passed over.
+ * Options of mount(8), as `-o` and fstab give them: the drive's own, the kernel's flags, and what
+ * fstab alone means, which is passed over.
  */
 import { messageOf, TuskError } from '../base/errors.ts';
 import type { DaemonConfig } from '../daemon/config.ts';
 import { byteSize, ratePlan } from './options.ts';
 
-/** Flags of mount(2) that a mounted file system can be given. */
-const KERNEL = new Set(
-  'nosuid suid nodev dev noexec exec noatime atime nodiratime diratime relatime norelatime strictatime nostrictatime lazytime nolazytime'.split(
-    ' ',
-  ),
-);
+/** Flags of mount(2): what sets one and what takes it back. */
+const KERNEL: readonly (readonly [set: string, unset: string, flag: number])[] = [
+  ['nosuid', 'suid', 1 << 1],
+  ['nodev', 'dev', 1 << 2],
+  ['noexec', 'exec', 1 << 3],
+  ['noatime', 'atime', 1 << 10],
+  ['nodiratime', 'diratime', 1 << 11],
+  ['relatime', 'norelatime', 1 << 21],
+  ['strictatime', 'nostrictatime', 1 << 24],
+  ['lazytime', 'nolazytime', 1 << 25],
+];
 const FSTAB = new Set(
   'defaults auto noauto user nouser users nousers owner noowner group nogroup nofail _netdev async'.split(
     ' ',
@@ -32,8 +37,10 @@ export interface MountWords {
   limits: Partial<DaemonConfig['limits']>;
   /** The drive's own options as they were given. */
   readonly drive: string[];
-  /** Flags for the kernel, `ro` and `rw` not among them. */
+  /** Words for the kernel, `ro` and `rw` not among them. */
   readonly kernel: string[];
+  /** What they mean as flags of mount(2). */
+  flags: number;
   /** What nobody knows. */
   readonly unknown: string[];
 }
@@ -78,11 +85,21 @@ const setValue = (words: MountWords, name: string, value: string): void => {
   }
 };
 
+/** Enters a word for the kernel; false if it is none. */
+const setFlag = (words: MountWords, word: string): boolean => {
+  const found = KERNEL.find(([set, unset]) => word === set || word === unset);
+  if (found === undefined) return false;
+  const [set, , flag] = found;
+  words.kernel.push(word);
+  words.flags = word === set ? words.flags | flag : words.flags & ~flag;
+  return true;
+};
+
 /** Understands lists of options, separated by commas; of two that contradict, the last one counts. Throws `usage` for a value that cannot be. */
 export const mountWords = (...lists: string[]): MountWords => {
   const words: MountWords = {
     ...{ remount: false, readOnly: false, allowOther: false, shown: {}, sizeBytes: undefined },
-    ...{ limits: {}, drive: [], kernel: [], unknown: [] },
+    ...{ limits: {}, drive: [], kernel: [], flags: 0, unknown: [] },
   };
   for (const option of lists.flatMap(list => list.split(',')).filter(Boolean)) {
     const [name, value] = option.split(/=(.*)/s, 2) as [string, string | undefined];
@@ -91,7 +108,7 @@ export const mountWords = (...lists: string[]): MountWords => {
     if (isPlain) PLAIN[name]!(words);
     if (isValued) setValue(words, name, value);
     if (isPlain || isValued) words.drive.push(option);
-    else if (KERNEL.has(option)) words.kernel.push(option);
+    else if (setFlag(words, option)) continue;
     else if (!FSTAB.has(option) && !FSTAB_VALUE.test(option)) words.unknown.push(option);
   }
   return words;

@@ -7,6 +7,7 @@ import { systemClock } from '../base/clock.ts';
 import { type ErrorCode, type ErrorKind, messageOf, TuskError } from '../base/errors.ts';
 import { compiledIn } from '../daemon/compiled.ts';
 import type { DaemonConfig, StartMessage } from '../daemon/config.ts';
+import { callDaemon } from '../daemon/control.ts';
 import { Keeper } from '../daemon/keeper.ts';
 import { entryOf, keeperTask } from '../daemon/keeper-task.ts';
 import type { SyncReport } from '../daemon/report.ts';
@@ -36,6 +37,7 @@ interface MountOptions {
   stopTimeout: number;
   limitUpload: string;
   limitDownload: string;
+  quiet?: boolean;
 }
 
 /** The mount point's real path; the kernel shows that one. A stale endpoint cannot be resolved and is taken as written. */
@@ -69,14 +71,22 @@ const refuseInside = (state: string, mountPoint: string): void => {
 
 /** A daemon that was unmounted may still send the last files: waited for this long. */
 const LEAVING_MS = 20_000;
+/** After this it is told to leave the rest to the next one. */
+const SENDING_MS = 3000;
 
 /** The volume once nobody serves it, or when it has been waited for long enough. */
 const leftAlone = async (name: string, volume: VolumeSettings): Promise<Target> => {
-  const until = systemClock.monotonicMs() + LEAVING_MS;
-  for (;;) {
+  const start = systemClock.monotonicMs();
+  for (let isTold = false; ; ) {
     const target = await targetOf(name, volume);
     const isLeaving = target.isServed && target.mountPoint === undefined;
-    if (!isLeaving || systemClock.monotonicMs() > until) return target;
+    const waitedMs = systemClock.monotonicMs() - start;
+    if (!isLeaving || waitedMs > LEAVING_MS) return target;
+    if (!isTold && waitedMs > SENDING_MS) {
+      isTold = true;
+      // One that ends just now, or is of an older version, is waited for all the same.
+      await callDaemon(target.paths.socket, 'makeWay').catch(() => undefined);
+    }
     await systemClock.sleep(100);
   }
 };
@@ -96,13 +106,13 @@ const refuseServed = ({ name, mountPoint, isServed }: Target): void => {
 /** The words of `-o`; those that this command cannot do are refused. */
 const understood = (lists: string[]): MountWords => {
   const words = mountWords(...lists);
-  const { kernel, unknown, remount } = words;
+  const { unknown, remount } = words;
   if (unknown.length > 0)
     throw new TuskError('usage', `unknown option ${unknown.join(', ')}; nothing was mounted`);
-  if (remount || kernel.length > 0)
+  if (remount)
     throw new TuskError(
       'usage',
-      `${[...(remount ? ['remount'] : []), ...kernel].join(', ')} is done by mount(8): use \`mount -t tuskfs NAME DIR -o …\`; nothing was mounted`,
+      'remount is done by mount(8): use `mount -o remount,… DIR`; nothing was mounted',
     );
   return words;
 };
@@ -134,6 +144,7 @@ const configure = async (
     volumeKey,
     readOnly: options.readOnly === true || words.readOnly,
     allowOther: options.allowOther === true || words.allowOther,
+    flags: words.flags,
     shown: words.shown,
     sizeBytes: words.sizeBytes,
     tethered: options.foreground === true,
@@ -232,7 +243,7 @@ export const registerMount = (program: Command): void => {
     .option('--allow-other', 'let other users in (root does anyway)')
     .option(
       '-o, --options <list>',
-      "ro, allow_other, size=BYTES (what df shows), limit_upload=RATE, limit_download=RATE, uid=N, gid=N, umask=OCTAL (owner and permissions that all files show); fstab's own words are passed over",
+      "ro, allow_other, size=BYTES (what df shows), limit_upload=RATE, limit_download=RATE, uid=N, gid=N, umask=OCTAL (owner and permissions that all files show); noexec, nosuid, nodev, noatime; fstab's own words are passed over",
       (list, lists: string[]) => [...lists, list],
       [],
     )
@@ -260,12 +271,13 @@ export const registerMount = (program: Command): void => {
         .argParser(ratePlan)
         .default('off'),
     )
+    .option('-q, --quiet', 'say nothing of a success')
     .description('mount a volume; returns when it is usable')
     .action(async (name: string, directory: string, options: MountOptions) => {
       const config = await configure(name, directory, options);
       const keeper = config.tethered ? await startInForeground(config) : undefined;
       if (keeper === undefined) await startInBackground(config);
-      say(`${name} is mounted at ${config.mountPoint}`);
+      if (options.quiet !== true) say(`${name} is mounted at ${config.mountPoint}`);
       tellService('READY=1', `STATUS=mounted at ${config.mountPoint}`);
       if (keeper === undefined) return;
       const { code, report } = await keeper.done;

@@ -19,6 +19,8 @@ export interface DaemonConfig {
   readonly volumeKey: Uint8Array;
   readonly readOnly: boolean;
   readonly allowOther: boolean;
+  /** Flags of mount(2). */
+  readonly flags: number;
   /** Limits of traffic with storage nodes, as rates or timetables (`parseRatePlan`). */
   readonly limits: RateTexts;
   /** Owner and permissions that the mount shows instead of those stored. */

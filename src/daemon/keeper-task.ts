@@ -13,10 +13,10 @@ export const entryOf = (name: 'main' | 'keeper-main'): string =>
 
 /** What is to be kept of a volume. */
 export const keeperTask = (config: DaemonConfig): KeeperTask<DaemonConfig> => {
-  const { name, mountPoint, readOnly, allowOther } = config;
+  const { name, mountPoint, readOnly, allowOther, flags } = config;
   return {
     ...{ name, mountPoint, config },
-    options: { readOnly, ...(allowOther ? { allowOther } : {}) },
+    options: { readOnly, flags, ...(allowOther ? { allowOther } : {}) },
     paths: volumePaths(config.volume.stateDirectory),
     entry: entryOf('main'),
   };

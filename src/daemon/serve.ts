@@ -65,8 +65,8 @@ const checkpointWithin = async (
 };
 
 /** Lets uploads that are certified reach the last reachable node, within what is left of the limit. */
-const settle = async (front: Front, timeoutMs: number): Promise<void> => {
-  const { signal, done } = deadline(undefined, timeoutMs);
+const settle = async (front: Front, timeoutMs: number, until: AbortSignal): Promise<void> => {
+  const { signal, done } = deadline(until, timeoutMs);
   await raceSignal(front.back.call('settle', null, signal), signal)
     .catch(error =>
       log('daemon').warn(
@@ -90,6 +90,8 @@ class Daemon {
   #farewell: Farewell;
   #last: Promise<SyncReport> | undefined;
   #signals = 0;
+  /** Aborted when somebody wants the volume more than the end of its last flush. */
+  readonly #makingWay = new AbortController();
   readonly done = this.#ended.promise;
 
   constructor(front: Front) {
@@ -180,6 +182,12 @@ class Daemon {
     return { pid: process.pid };
   }
 
+  /** Cuts the last flush of a daemon that is leaving short; what it has not sent stays staged. */
+  makeWay(): null {
+    if (this.#last !== undefined) this.#makingWay.abort();
+    return null;
+  }
+
   async #signalled(signal: string): Promise<void> {
     const { mount } = this.#front;
     log('daemon').info({ signal }, 'stopping');
@@ -210,14 +218,21 @@ class Daemon {
     const front = this.#front;
     const startMs = systemClock.monotonicMs();
     let code = 0;
-    const report = await checkpointWithin(front, timeoutMs, context).catch(error => ({
-      ...NOTHING,
-      pending: messageOf(error),
-      pendingBytes: front.index.totals().stagedBytes,
-      fault: front.fault,
-    }));
+    const signal = AbortSignal.any([context.signal, this.#makingWay.signal]);
+    const report = await checkpointWithin(front, timeoutMs, { ...context, signal }).catch(
+      error => ({
+        ...NOTHING,
+        pending: messageOf(error),
+        pendingBytes: front.index.totals().stagedBytes,
+        fault: front.fault,
+      }),
+    );
     if (report.pending === '')
-      await settle(front, Math.max(1000, timeoutMs - (systemClock.monotonicMs() - startMs)));
+      await settle(
+        front,
+        Math.max(1000, timeoutMs - (systemClock.monotonicMs() - startMs)),
+        signal,
+      );
     else code = EXIT_PENDING;
     await front.close().catch(error => {
       code = EXIT_FAILED;
@@ -289,6 +304,7 @@ export const serve = async (config: DaemonConfig, handover: Handover): Promise<S
     dropCache: async () => (await ready.promise).dropCache(),
     limit: async args => (await ready.promise).limit(args),
     restart: async () => (await ready.promise).restart(),
+    makeWay: async () => (await ready.promise).makeWay(),
   });
   const front = await openFront(config, handover);
   const daemon = new Daemon(front);

@@ -19,6 +19,8 @@ export interface MountOptions {
   readonly readOnly?: boolean;
   /** Let other users in (the kernel checks permissions); root does by default, as on any disk. */
   readonly allowOther?: boolean;
+  /** Flags of mount(2). */
+  readonly flags?: number;
 }
 
 /** A mounted device that a Session can serve. */
@@ -53,6 +55,7 @@ export const mountDevice = async (
     mountPoint,
     readOnly: wanted.options?.readOnly ?? false,
     allowOther: wanted.options?.allowOther ?? isRoot,
+    flags: wanted.options?.flags ?? 0,
     readBytesMax: FUSE_IO_BYTES_MAX,
   });
   if (outcome.fd < 0) throw mountError(mountPoint, outcome);

@@ -16,12 +16,14 @@ test("the drive's own, the kernel's, fstab's and unknown words are told apart", 
     limits: { upload: '10M' },
     drive: ['rw', 'size=10G', 'uid=1000', 'gid=7', 'umask=027', 'limit_upload=10M', 'allow_other'],
     kernel: ['nosuid', 'noatime'],
+    flags: 0x402,
     unknown: ['alow_other', 'uid'],
   });
 });
 
 test('of two that contradict, the last one counts', () => {
   expect(mountWords('ro,defaults', 'rw').readOnly).toBe(false);
+  expect(mountWords('noexec,user,exec,relatime')).toMatchObject({ flags: 1 << 21 });
   expect(mountWords('remount,rw,ro')).toMatchObject({ remount: true, readOnly: true });
 });
 

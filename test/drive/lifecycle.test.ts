@@ -71,6 +71,17 @@ describe('the life of a mount', () => {
     await sandbox.umount(mountPoint);
   });
 
+  it('mounted again while the last files are still on their way: the next daemon sends them', async () => {
+    const mountPoint = await sandbox.mount('drive', ['--limit-upload', '100K']);
+    await sandbox.sh(
+      `head -c 3000000 /dev/urandom > sent; cp sent ${mountPoint}/sent; umount ${mountPoint}`,
+    );
+    await sandbox.mount('drive');
+    await sandbox.sh(`cmp sent ${mountPoint}/sent`);
+    expect(await sandbox.sync('drive')).toMatchObject({ pending: '', pendingBytes: 0 });
+    await sandbox.umount(mountPoint);
+  });
+
   it('lazily: what is written until the last file closes is flushed, then the daemon ends', async () => {
     const mountPoint = await sandbox.mount('drive');
     const { pid } = await sandbox.status('drive');

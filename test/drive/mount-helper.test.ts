@@ -23,7 +23,7 @@ const withHelper = (script: string): Promise<string> => {
 
 test('mount, remount, umount; what fstab alone means is passed over', async () => {
   const out = await withHelper(`
-    mount -t fuse.tuskfs main at -o defaults,nofail,_netdev,x-systemd.automount,allow_other,nosuid,noexec,noatime
+    mount -t fuse.tuskfs main at -o defaults,nofail,_netdev,x-systemd.automount,allow_other,nosuid,noexec,noatime 2>&1
     grep " $PWD/at " /proc/mounts | cut -d' ' -f3,4
     echo kept > at/f; mount -o remount,ro at; touch at/g 2>&1 || mount -o remount,rw at; cat at/f; rm at/f
     umount at
@@ -39,6 +39,15 @@ test('S-29, S-40: size, uid, gid and umask reach the drive; a mask that is none 
     mount -t fuse.tuskfs main at -o umask=9 2>&1 || echo "refused $?"`);
   expect(out).toMatch(/^1234 55 750\n *7516192768 +\d%\n/);
   expect(out).toMatch(/umask must be an octal number.*\nrefused \d+\n$/);
+});
+
+test('S-37: an entry of fstab with `user`: what mount(8) then runs as that user', async () => {
+  const out = await withHelper(`
+    mknod -m 666 device c 10 229; mount --bind device /dev/fuse; rm device
+    chmod 755 .; chown -R 65534 .; as="setpriv --reuid 65534 --regid 65534 --clear-groups"
+    $as ${helper} main at -o rw,noauto,noexec,nosuid,nodev,user=nobody
+    grep " $PWD/at " /proc/mounts | cut -d' ' -f4; $as fusermount3 -u at; chown -R 0 .`);
+  expect(out).toMatch(/^rw,nosuid,nodev,noexec,.*user_id=65534/);
 });
 
 test('options that nobody knows are refused', async () => {

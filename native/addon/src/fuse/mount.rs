@@ -26,6 +26,8 @@ pub struct MountRequest {
     pub mount_point: String,
     pub read_only: bool,
     pub allow_other: bool,
+    /// Those of mount(2); the helper of a plain user is told what it knows of them.
+    pub flags: u32,
     pub read_bytes_max: u32,
 }
 
@@ -124,11 +126,8 @@ fn mount_as_root(request: &MountRequest) -> std::result::Result<OwnedFd, Failure
     if request.allow_other {
         options.push_str(",allow_other");
     }
-    let flags = if request.read_only {
-        MountFlags::RDONLY
-    } else {
-        MountFlags::empty()
-    };
+    let mut flags = MountFlags::from_bits_retain(request.flags);
+    flags.set(MountFlags::RDONLY, request.read_only);
     let options = std::ffi::CString::new(options).expect("options hold no NUL");
     mount(
         &request.source,
@@ -171,6 +170,15 @@ fn mount_by_helper(request: &MountRequest) -> std::result::Result<OwnedFd, Failu
     }
     if request.read_only {
         options.push_str(",ro");
+    }
+    let flags = MountFlags::from_bits_retain(request.flags);
+    for (flag, word) in [
+        (MountFlags::NOEXEC, ",noexec"),
+        (MountFlags::NOATIME, ",noatime"),
+    ] {
+        if flags.contains(flag) {
+            options.push_str(word);
+        }
     }
     let mut command = Command::new(HELPER);
     command.args(["-o", &options, "--", &request.mount_point]);
