@@ -12,6 +12,7 @@ import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf, encode, registerRequest } from '../support/blobs.ts';
 import { RpcProxy } from '../support/rpc-proxy.ts';
+import { until } from '../support/sandbox.ts';
 import { settingsOf } from '../support/settings.ts';
 
 let directory: string;
@@ -61,6 +62,23 @@ test('one address fails: calls go to the next, stay there, and come back after a
   expect(second.calls).toEqual([]);
   await network.close();
 });
+
+test.each([401, 403, 404, 429, 501, 502])(
+  'one address answers HTTP %i: calls go to the next, and nothing counts as refused by Sui',
+  async status => {
+    const { network } = open();
+    first.passage = () => status;
+    const { wal } = await network.balance();
+    expect(wal).toBeGreaterThan(0n);
+    second.passage = () => status;
+    await expect(network.prices()).rejects.toMatchObject({
+      code: 'network',
+      message: expect.stringContaining(`HTTP status ${status}`),
+    });
+    for (const proxy of [first, second]) proxy.passage = () => 'pass';
+    await network.close();
+  },
+);
 
 test('both fail: the error names what was asked, and passes when one is back', async () => {
   const { network } = open();
@@ -171,5 +189,19 @@ test('an upgraded package: what is built for the old one aborts by its version, 
   expect(left).toBe(0);
   first.alter = (_, answer) => answer;
   expect(await network.submit(tx)).toMatchObject({ ok: true });
+  await network.close();
+});
+
+test('who only reads learns of a new committee: what is known is answered, and read anew behind it', async () => {
+  const { network, moveOn } = open();
+  const { epoch } = await network.committee();
+  await localnet.advanceEpoch();
+  expect((await network.committee()).epoch).toBe(epoch);
+  first.calls.length = 0;
+  expect((await network.committee()).epoch).toBe(epoch);
+  expect(first.calls).toEqual([]);
+  moveOn(61_000);
+  expect((await network.committee()).epoch).toBe(epoch);
+  await until('the new one', async () => (await network.committee()).epoch === epoch + 1);
   await network.close();
 });

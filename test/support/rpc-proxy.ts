@@ -5,8 +5,8 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** What becomes of a call: passed on, cut before it arrives, or cut before its answer. */
-export type Passage = 'pass' | 'refuse' | 'lose';
+/** What becomes of a call: passed on, cut before it arrives, cut before its answer, or answered with an HTTP status. */
+export type Passage = 'pass' | 'refuse' | 'lose' | number;
 
 /** Such a node. */
 export class RpcProxy {
@@ -36,6 +36,7 @@ export class RpcProxy {
       const body = Buffer.concat(await request.toArray());
       const passage = await proxy.passage(method);
       if (passage === 'refuse') return response.destroy();
+      if (typeof passage === 'number') return response.writeHead(passage).end('<html></html>');
       const answer = await fetch(`${rpcUrl}${request.url}`, {
         method: request.method!,
         headers: { 'content-type': request.headers['content-type']! },

@@ -65,11 +65,8 @@ export class SuiRpc {
     this.#urls = urls;
     this.#parts = parts;
     this.#failedMs = urls.map(() => Number.NEGATIVE_INFINITY);
-    // What wraps its errors drops their cause, where fetch keeps the reason.
     const agentFetch = ((url: string, init: object) =>
-      undiciFetch(url, { ...init, dispatcher: this.#dispatcher() }).catch((error: unknown) => {
-        throw new Error(messageOf(error), { cause: error });
-      })) as unknown as typeof fetch;
+      this.#fetch(url, init)) as unknown as typeof fetch;
     this.#clients = urls.map(
       baseUrl => new SuiGrpcClient({ network, baseUrl, format: 'binary', fetch: agentFetch }),
     );
@@ -91,6 +88,19 @@ export class SuiRpc {
       this.#agent = newAgent();
     }
     return this.#agent;
+  }
+
+  async #fetch(url: string, init: object): Promise<Response> {
+    // What wraps its errors drops their cause, where fetch keeps the reason.
+    const answer = await undiciFetch(url, { ...init, dispatcher: this.#dispatcher() }).catch(
+      (error: unknown) => {
+        throw new Error(messageOf(error), { cause: error });
+      },
+    );
+    if (answer.ok) return answer;
+    // Sui refuses with 200 and a status of gRPC: any other is of what stands in front of it.
+    await answer.body?.cancel();
+    throw new Error(`HTTP status ${answer.status}`);
   }
 
   /** One call; `again` says that a failure on the way may be tried again, on the next address. */

@@ -14,6 +14,8 @@ import { innerId, StakingInner, StakingPool, SystemInner, Versioned } from './la
 import type { SuiRpc } from './rpc.ts';
 
 const PRICES_FOR_MS = 30_000;
+/** A committee this old is read anew behind whoever asks for it: shards move, and nodes change their addresses. */
+const COMMITTEE_FOR_MS = 60_000;
 /** An epoch change touches the system object before the staking object settles. */
 const SETTLE_TRIES = 20;
 const SETTLE_MS = 250;
@@ -58,6 +60,8 @@ export class ChainState {
   readonly #stakingId: SuiId;
   #versions = new Map<SuiId, bigint>();
   #committee: Committee | undefined;
+  /** When the last read of it began. */
+  #committeeMs = 0;
   /** The first read of it, while it is under way. */
   #first: Promise<Committee> | undefined;
   #prices: { readonly prices: Prices; readonly atMs: number } | undefined;
@@ -146,16 +150,22 @@ export class ChainState {
   }
 
   /**
-   * The committee as it was last read; read now if `fresh`, or if it never was. A read that fails
-   * leaves what is known: nodes may be within reach while the chain is not.
+   * The committee as it was last read; read now if `fresh`, or if it never was. One that is old is
+   * answered, and read anew for those who come later. A read that fails leaves what is known: nodes
+   * may be within reach while the chain is not.
    */
   async committee(fresh: boolean, signal?: AbortSignal): Promise<Committee> {
     throwIfAborted(signal);
+    const nowMs = this.#parts.clock.monotonicMs();
     if (fresh) {
+      this.#committeeMs = nowMs;
       this.#committee = await this.#readCommittee(signal);
       return this.#committee;
     }
-    if (this.#committee !== undefined) return this.#committee;
+    if (this.#committee !== undefined) {
+      if (nowMs - this.#committeeMs >= COMMITTEE_FOR_MS) this.committee(true).catch(() => {});
+      return this.#committee;
+    }
     // Many may wait for it, so it does not end with one of them.
     this.#first ??= this.committee(true).finally(() => {
       this.#first = undefined;
