@@ -14,6 +14,7 @@ import {
   listCoins,
   type ObjectRef,
   overBudget,
+  payable,
   readOwned,
   refOf,
   SUI_TYPE,
@@ -170,7 +171,7 @@ export class RealNetwork implements Network {
     if (cost > walMax) throw overBudget(what, cost, walMax);
     const { address } = this;
     const coins = await listCoins(this.#rpc, this.#known, address, walType, this.#parts, signal);
-    const present = coins.reduce((sum, coin) => sum + coin.balance, 0n);
+    const present = payable(coins);
     const padded = withMargin(cost, walMax);
     // A wallet that holds the price but not the margin pays with what it has.
     const amount = present >= cost && present < padded ? present : padded;

@@ -259,6 +259,22 @@ test('limits and empty wallets are refused before anything is signed', async () 
   await pauper.close();
 });
 
+test('a wallet of very many small coins pays with those that a transaction can take', async () => {
+  const owner = Wallet.generate();
+  const give = async (wal: bigint, sui: bigint) => {
+    const body = JSON.stringify({ address: owner.address, wal: `${wal}`, sui: `${sui}` });
+    const url = `${localnet.rpcUrl}/localnet/faucet`;
+    const { ok } = await fetch(url, { method: 'POST', body });
+    expect(ok).toBe(true);
+  };
+  // All together hold more than what is offered to the simulation as gas, 200 of them less.
+  for (let i = 0; i < 210; i++) await give(100_000_000n, 2_450_000n);
+  const dusty = open(owner);
+  const file = await encode(directory, bytesOf(82, 10_000));
+  expect((await dusty.submit(await dusty.signRegister(registerRequest(file)))).ok).toBe(true);
+  await dusty.close();
+});
+
 test('the same bytes sent twice, and by another process, are one transaction', async () => {
   const file = await encode(directory, bytesOf(91, 10_000));
   const before = await network.balance();

@@ -377,6 +377,12 @@ test('coins: largest first; too little names address, need and present', () => {
   expect(ids(50n)).toEqual(['b']);
   expect(ids(71n)).toEqual(['b', 'd', 'a']);
   expect(() => ids(2_500_000_000n)).toThrow(/0xme holds 0.000000075 WAL and 2.5 WAL/);
+  // A transaction takes 200 coins and no more.
+  const dust = Array.from({ length: 250 }, (_, i) => coin(`${i}`, 1_000_000_000n));
+  expect(chooseCoins(dust, 200_000_000_000n, '0xme', 'WAL')).toHaveLength(200);
+  expect(() => chooseCoins(dust, 201_000_000_000n, '0xme', 'WAL')).toThrow(
+    /the 200 largest WAL coins of the wallet 0xme hold 200 WAL and 201 WAL are needed/,
+  );
 });
 
 test('cost and margin', () => {

@@ -124,25 +124,34 @@ const lagging = (): TuskError =>
     `Sui's readers lag more than ${(LAG_TRIES * LAG_MS) / 1000} s behind our last transaction; nothing was sent, try again later`,
   );
 
-/** Largest coins first until they hold `amount`; rejects `unfunded` if all together do not. */
+/** The coins that one transaction can take, largest first. */
+const takable = (coins: readonly Coin[]): Coin[] =>
+  coins
+    .filter(coin => coin.balance > 0n)
+    .sort((a, b) => (a.balance === b.balance ? 0 : a.balance < b.balance ? 1 : -1))
+    .slice(0, COINS_MAX);
+
+/** What one transaction can pay out of these coins. */
+export const payable = (coins: readonly Coin[]): bigint =>
+  takable(coins).reduce((sum, coin) => sum + coin.balance, 0n);
+
+/** Largest coins first until they hold `amount`; rejects `unfunded` if all that a transaction can take do not. */
 export const chooseCoins = (
   coins: readonly Coin[],
   amount: bigint,
   owner: SuiId,
   unit: 'WAL' | 'SUI',
 ): Coin[] => {
-  const sorted = coins
-    .filter(coin => coin.balance > 0n)
-    .sort((a, b) => (a.balance === b.balance ? 0 : a.balance < b.balance ? 1 : -1));
   const chosen: Coin[] = [];
   let sum = 0n;
-  for (const coin of sorted.slice(0, COINS_MAX)) {
+  for (const coin of takable(coins)) {
     if (chosen.length > 0 && sum >= amount) break;
     chosen.push(coin);
     sum += coin.balance;
   }
   if (chosen.length > 0 && sum >= amount) return chosen;
-  throw unfunded(owner, amount, sum, unit);
+  const total = coins.reduce((held, coin) => held + coin.balance, 0n);
+  throw total < amount ? unfunded(owner, amount, sum, unit) : scattered(owner, amount, sum, unit);
 };
 
 /** 1 WAL and 1 SUI are 10⁹ of their smallest unit. */
@@ -161,6 +170,14 @@ export const unfunded = (
   new TuskError(
     'unfunded',
     `the wallet ${owner} holds ${decimal(present)} ${unit} and ${decimal(needed)} ${unit} are needed. Nothing was sent or lost; send ${unit} to that address and try again.`,
+    { details: { address: owner, needed, present, unit } },
+  );
+
+/** The error for a wallet whose many coins hold enough, but not those that one transaction can take. */
+const scattered = (owner: SuiId, needed: bigint, present: bigint, unit: 'WAL' | 'SUI'): TuskError =>
+  new TuskError(
+    'unfunded',
+    `the ${COINS_MAX} largest ${unit} coins of the wallet ${owner} hold ${decimal(present)} ${unit} and ${decimal(needed)} ${unit} are needed; a transaction takes no more coins. Nothing was sent or lost; merge its coins, or send ${unit} in one piece to that address, and try again.`,
     { details: { address: owner, needed, present, unit } },
   );
 

@@ -15,6 +15,7 @@ import {
   chooseCoins,
   type KnownObjects,
   listCoins,
+  payable,
   SUI_TYPE,
   unfunded,
 } from './coins.ts';
@@ -76,7 +77,7 @@ export class Signer {
     tx.setGasPrice(gasPrice);
     tx.setExpiration({ Epoch: epoch + EPOCHS_VALID });
 
-    const total = coins.reduce((sum, coin) => sum + coin.balance, 0n);
+    const total = payable(coins);
     const left = total - fromGas;
     if (left <= 0n) throw unfunded(owner, fromGas + gasPrice * GAS_OVERHEAD_UNITS, total, 'SUI');
     const probe = left < GAS_PROBE_MIST ? left : GAS_PROBE_MIST;
