@@ -49,7 +49,7 @@ export interface CodecFace {
   /** Shape of a blob; throws if the size is too large for that many shards. */
   blobShape(size: number, nShards: number): BlobShape;
   /**
-   * Encodes the file at `path` into the file at `outPath` (created or truncated): sliver pair i
+   * Encodes the file at `path` into the file at `outPath` (created or written over): sliver pair i
    * stands at i × (primaryBytes + secondaryBytes): primary sliver i, then the secondary sliver of
    * the pair, which has index n − 1 − i. Memory beyond page cache is bounded.
    */

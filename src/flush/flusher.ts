@@ -7,7 +7,7 @@ import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { raceSignal } from '../base/abort.ts';
 import { messageOf, TuskError } from '../base/errors.ts';
-import { PACK_BYTES_MIN } from '../base/limits.ts';
+import { PACK_BYTES_MAX, PACK_BYTES_MIN } from '../base/limits.ts';
 import type { MatrixShape } from '../format/shape.ts';
 import { type CheckpointJob, storeCheckpoint } from './checkpoint.ts';
 import { choose } from './choose.ts';
@@ -17,6 +17,7 @@ import { IndexCopy, openSnapshot } from './index-copy.ts';
 import { openJournals, type PackJournal, sweepJournals } from './journal.ts';
 import { checkAborted, patiently } from './patience.ts';
 import { explainDisk, packBytesThatFit } from './room.ts';
+import { dropSpareSlivers } from './sliver-files.ts';
 import { Sources } from './sources.ts';
 import { loadHead, SpentLedger, saveHead } from './state.ts';
 import { endTail } from './tail.ts';
@@ -118,6 +119,7 @@ export class Flusher {
         throw explainDisk(error, this.#parts.directories.scratch);
       } finally {
         this.#tell({ state: 'idle', pending: '' });
+        dropSpareSlivers(this.#parts.directories.scratch);
       }
     });
     this.#turn = turn.catch(() => {});
@@ -174,7 +176,11 @@ export class Flusher {
   async #room(shape: MatrixShape, nShards: number, signal: AbortSignal): Promise<number> {
     const { scratch } = this.#parts.directories;
     for (;;) {
-      const bytes = packBytesThatFit(scratch, shape, nShards);
+      let bytes = packBytesThatFit(scratch, shape, nShards);
+      if (bytes < PACK_BYTES_MAX) {
+        dropSpareSlivers(scratch);
+        bytes = packBytesThatFit(scratch, shape, nShards);
+      }
       if (bytes > PACK_BYTES_MIN || this.#tails.size === 0) return bytes;
       await raceSignal(Promise.race(this.#tails.values()), signal);
     }
@@ -201,6 +207,7 @@ export class Flusher {
       .catch((error: unknown) => logger.warn({ packId, error: messageOf(error) }, 'tail stopped'))
       .finally(() => {
         this.#tails.delete(packId);
+        if (this.#progress.state === 'idle') dropSpareSlivers(this.#parts.directories.scratch);
         this.#onProgress(this.progress);
       });
     this.#tails.set(packId, ended);

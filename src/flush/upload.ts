@@ -18,6 +18,7 @@ import { saveGroups } from './groups.ts';
 import { type JournalEntry, type PackJournal, reading } from './journal.ts';
 import { isExpiry, patiently, pause } from './patience.ts';
 import { checkEncoding } from './self-check.ts';
+import { leaveSliverFile, takeSliverFile } from './sliver-files.ts';
 import { type SpentLedger, saveHead } from './state.ts';
 import type { FlushParts, FlushState } from './types.ts';
 
@@ -133,7 +134,7 @@ export class Upload {
     const { parts, onState, selfCheck } = this.#context;
     const { state, packId } = this.#journal;
     onState('encoding');
-    const sliversPath = join(parts.directories.scratch, `${packId}.slivers`);
+    const sliversPath = takeSliverFile(parts.directories.scratch, packId);
     const blob = await native.encodeFile(this.#packPath, state.nShards, sliversPath);
     const blobId = blobIdFromBytes(blob.blobId);
     const { rootHash, size, nShards, metadata } = blob;
@@ -331,7 +332,7 @@ const linkOnce = (from: string, to: string): void => {
 
 /** Removes the files of an upload whose tail is over. */
 export const removeUpload = (parts: FlushParts, journal: PackJournal): void => {
-  rmSync(join(parts.directories.scratch, `${journal.packId}.slivers`), { force: true });
+  leaveSliverFile(parts.directories.scratch, journal.packId);
   rmSync(join(parts.directories.outbox, `${journal.packId}.pack`), { force: true });
   journal.remove();
 };

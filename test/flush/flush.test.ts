@@ -90,7 +90,7 @@ test('files are stored once, and read back from blobs alone', async () => {
   db.close();
 
   await volume.flusher.settled();
-  expect(readdirSync(join(root, 'outbox'))).toEqual([]);
+  for (const name of ['outbox', 'scratch']) expect(readdirSync(join(root, name))).toEqual([]);
   expect(readdirSync(join(root, 'cache'))).toHaveLength(1);
 });
 
@@ -142,6 +142,8 @@ test('more than a pack: data goes first, the last pack carries the checkpoint', 
   const { db } = await restored('large');
   expect((await fileFrom(db, 'file')).equals(content)).toBe(true);
   db.close();
+  await volume.flusher.settled();
+  expect(readdirSync(join(root, 'scratch'))).toEqual([]);
 });
 
 test('a pack is sealed and registered while the one before waits for its certificate', async () => {

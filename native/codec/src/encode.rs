@@ -1,13 +1,16 @@
 //! From a blob to its sliver pairs and metadata.
 //!
-//! Two passes over the matrix, in strips of some rows or columns that fit a processor's cache and are
-//! shared out to the rayon pool in use: rows are extended to the parity columns; then columns are
-//! extended to n symbols, which are hashed while they are at hand. A strip's hashes are folded into
-//! one node a row, so the n² hashes never exist together. Parity columns are slivers: where slivers
-//! are written, they wait there for the second pass.
+//! Two passes over the matrix, in strips of some rows or columns that fit a processor's cache: rows
+//! are extended to the parity columns; then columns are extended to n symbols, which are hashed while
+//! they are at hand. A strip's hashes are folded into one node a row, so the n² hashes never exist
+//! together. Parity columns are slivers: where slivers are written, they wait there for the second pass.
+//!
+//! What lies across the strips is read and written in pieces as wide as a block of strips. Threads of
+//! the rayon pool in use take block after block, each from reading to writing, and wait for nobody
+//! but at the end of a pass: the others compute while one writes, so they rarely meet at the file.
 
-use std::io;
 use std::sync::{Mutex, PoisonError};
+use std::{io, mem};
 
 use rayon::prelude::*;
 
@@ -16,10 +19,19 @@ use crate::merkle::{self, EMPTY};
 use crate::metadata::{Metadata, PairHashes};
 use crate::shape::{Axis, Shape};
 use crate::spare::Spares;
-use crate::strip::{self, Strip, across};
+use crate::strip::{self, Strip};
 
-/// Bytes of rows that are gathered before columns are made of them, or of columns before they are written.
-const TURN_BYTES: usize = 16 << 20;
+/// Bytes of rows that a thread gathers before it makes columns of them, or of columns before it writes them.
+const BLOCK_BYTES: usize = 8 << 20;
+
+/// How many of all `strips`, of `bytes` each, a thread takes at a time: no more than it may hold, and
+/// as many turns for each thread.
+fn block(strips: usize, bytes: usize) -> usize {
+    let threads = rayon::current_num_threads();
+    let most = (BLOCK_BYTES / bytes).max(1);
+    let blocks = strips.div_ceil(most).next_multiple_of(threads);
+    strips.div_ceil(blocks)
+}
 
 /// The bytes of a blob, read by many threads at once.
 pub trait Source: Sync {
@@ -63,7 +75,7 @@ impl Sink for Mutex<&mut [u8]> {
     }
 }
 
-/// Encodes `blob` over `shards` shards into `sink`. Needs memory for some strips, and 16 MiB.
+/// Encodes `blob` over `shards` shards into `sink`. Needs memory for a block of each thread, and for some strips.
 pub fn encode_to(blob: &dyn Source, shards: usize, sink: &dyn Sink) -> Result<Metadata> {
     Encoding::new(blob, shards, Some(sink))?.run()
 }
@@ -84,9 +96,27 @@ pub fn metadata(blob: &[u8], shards: usize) -> Result<Metadata> {
 }
 
 /// Metadata of `blob` over `shards` shards. Needs memory for the parity columns, about half as
-/// much as the blob has, for some strips, and 16 MiB.
+/// much as the blob has, for a block of each thread, and for some strips.
 pub fn metadata_of(blob: &dyn Source, shards: usize) -> Result<Metadata> {
     Encoding::new(blob, shards, None)?.run()
+}
+
+/// The parity columns, if they are not written: `width` bytes of each from block after block of rows.
+struct Parity {
+    kept: Vec<Vec<u8>>,
+    width: usize,
+}
+
+/// Puts runs at `offset` of pieces of `width` bytes.
+fn gather<'a>(
+    pieces: &mut [u8],
+    width: usize,
+    offset: usize,
+    runs: impl Iterator<Item = &'a [u8]>,
+) {
+    for (piece, run) in pieces.chunks_exact_mut(width).zip(runs) {
+        piece[offset..offset + run.len()].copy_from_slice(run);
+    }
 }
 
 struct Encoding<'a> {
@@ -134,136 +164,135 @@ impl<'a> Encoding<'a> {
         read.map_err(|error| Error(error.to_string()))
     }
 
-    /// First pass: the parity symbols of every row, into the parity columns; rows are written. Answers
-    /// the columns if they are not written either.
-    fn extend_rows(&self) -> Result<Vec<u8>> {
+    /// First pass: the parity symbols of every row, into the parity columns; rows are written.
+    fn extend_rows(&self) -> Result<Parity> {
         let Shape { shards, symbol, .. } = self.shape;
-        let bytes = self.shape.sliver_bytes(Axis::Primary);
         let each = strip::width(shards, symbol);
-        let strips = shards.primary.div_ceil(each);
         let run = each * symbol;
         let beyond = shards.count - shards.secondary;
-        // Columns as far as some strips make them; all of them if nobody takes them.
-        let turn = match self.sink {
-            Some(_) => (TURN_BYTES / (beyond * run)).clamp(1, strips),
-            None => strips,
-        };
-        let mut parity = vec![0; beyond * turn * run];
+        let strips = block(shards.primary.div_ceil(each), beyond * run);
+        let width = strips * run;
         let spares = Spares::new(|| {
             let strip = Strip::new(&self.shape, shards.secondary, each);
-            (strip, vec![0; each * bytes])
+            let rows = vec![0; each * self.shape.sliver_bytes(Axis::Primary)];
+            (strip, rows, Vec::new())
         });
-        for first in (0..strips).step_by(turn) {
-            across(parity.chunks_exact_mut(turn * run), run, turn)
-                .into_par_iter()
-                .enumerate()
-                .take(strips - first)
-                .try_for_each(|(at, places)| {
-                    spares.with(|(strip, rows)| {
-                        let row = (first + at) * each;
-                        let held = each.min(shards.primary - row);
-                        for (at, place) in rows.chunks_exact_mut(bytes).take(held).enumerate() {
-                            self.read(row + at, 0, place)?;
-                            self.write(Axis::Primary, row + at, 0, place)?;
-                        }
-                        for (column, run) in strip.runs_mut().take(shards.secondary).enumerate() {
-                            let symbols =
-                                rows.chunks_exact(bytes).map(|row| &row[column * symbol..]);
-                            for (place, from) in run.chunks_exact_mut(symbol).zip(symbols) {
-                                place.copy_from_slice(&from[..symbol]);
-                            }
-                        }
-                        strip.extend();
-                        let runs = strip.runs().skip(shards.secondary);
-                        for (place, run) in places.into_iter().zip(runs) {
-                            place.copy_from_slice(run);
-                        }
-                        Ok(())
-                    })
-                })?;
-            self.write_parity(first * run, &parity, turn * run)?;
+        let firsts: Vec<_> = (0..shards.primary).step_by(strips * each).collect();
+        let make = |first: usize| {
+            spares.with(|(strip, rows, columns)| {
+                columns.resize(beyond * width, 0);
+                let some = (first..shards.primary).step_by(each).take(strips);
+                for (at, row) in some.enumerate() {
+                    self.fill_rows(strip, row, rows)?;
+                    strip.extend();
+                    gather(
+                        columns,
+                        width,
+                        at * run,
+                        strip.runs().skip(shards.secondary),
+                    );
+                }
+                self.write_parity(first * symbol, columns, width)?;
+                Ok(match self.sink {
+                    Some(_) => Vec::new(),
+                    None => mem::take(columns),
+                })
+            })
+        };
+        let made = firsts.into_par_iter().with_max_len(1).map(make);
+        let kept = made.collect::<Result<_>>()?;
+        Ok(Parity { kept, width })
+    }
+
+    /// Puts the symbols of the rows from `first` on into a strip, as far as they are of the source
+    /// matrix, and writes those rows; `rows` is memory to be used.
+    fn fill_rows(&self, strip: &mut Strip, first: usize, rows: &mut [u8]) -> Result<()> {
+        let Shape { shards, symbol, .. } = self.shape;
+        let bytes = self.shape.sliver_bytes(Axis::Primary);
+        let slivers = rows.chunks_exact_mut(bytes).zip(first..shards.primary);
+        for (sliver, row) in slivers {
+            self.read(row, 0, sliver)?;
+            self.write(Axis::Primary, row, 0, sliver)?;
         }
-        Ok(match self.sink {
-            Some(_) => Vec::new(),
-            None => parity,
-        })
+        for (column, run) in strip.runs_mut().take(shards.secondary).enumerate() {
+            let symbols = rows.chunks_exact(bytes).map(|row| &row[column * symbol..]);
+            for (place, from) in run.chunks_exact_mut(symbol).zip(symbols) {
+                place.copy_from_slice(&from[..symbol]);
+            }
+        }
+        Ok(())
     }
 
     /// Writes the parity columns from `offset` on, of which `width` bytes each were made.
     fn write_parity(&self, offset: usize, columns: &[u8], width: usize) -> Result<()> {
         let held = width.min(self.shape.sliver_bytes(Axis::Secondary) - offset);
-        let columns = columns.par_chunks_exact(width).enumerate();
-        columns.try_for_each(|(at, column)| {
+        for (at, column) in columns.chunks_exact(width).enumerate() {
             let index = self.shape.shards.secondary + at;
-            self.write(Axis::Secondary, index, offset, &column[..held])
-        })
+            self.write(Axis::Secondary, index, offset, &column[..held])?;
+        }
+        Ok(())
     }
 
-    /// Reads a parity column back, from `kept` if it was not written.
-    fn read_parity(&self, at: usize, kept: &[u8], to: &mut [u8]) -> Result<()> {
-        let shards = self.shape.shards;
+    /// Reads a parity column back.
+    fn read_parity(&self, at: usize, parity: &Parity, to: &mut [u8]) -> Result<()> {
+        let Parity { kept, width } = parity;
         let Some(sink) = self.sink else {
-            let width = kept.len() / (shards.count - shards.secondary);
-            to.copy_from_slice(&kept[at * width..][..to.len()]);
+            for (part, columns) in to.chunks_mut(*width).zip(kept) {
+                part.copy_from_slice(&columns[at * width..][..part.len()]);
+            }
             return Ok(());
         };
-        let place = self.place(Axis::Secondary, shards.secondary + at, 0);
+        let place = self.place(Axis::Secondary, self.shape.shards.secondary + at, 0);
         let read = sink.read(place, to);
         read.map_err(|error| Error(error.to_string()))
     }
 
     /// Second pass: all symbols of every column, their hashes, and the slivers that they belong to.
-    fn extend_columns(&self, parity: &[u8]) -> Result<Metadata> {
+    fn extend_columns(&self, parity: &Parity) -> Result<Metadata> {
         let Shape { shards, symbol, .. } = self.shape;
         let n = shards.count;
         let each = strip::width(shards, symbol);
         let strips = n.div_ceil(each);
-        let mut secondary = vec![EMPTY; n];
-        let mut rows = vec![EMPTY; n * strips];
-        // Rows as far as some strips take or make them.
         let run = each * symbol;
-        let turn = (TURN_BYTES / (n * run)).clamp(1, strips);
-        let width = turn * run;
-        let beyond = self.sink.map_or(0, |_| n - shards.primary);
-        let mut given = vec![0; shards.primary * width];
-        let mut beyond = vec![0; beyond * width];
+        let block = block(strips, n * run);
+        let width = block * run;
         let spares = Spares::new(|| {
             let strip = Strip::new(&self.shape, shards.primary, each);
-            (strip, vec![0; self.shape.sliver_bytes(Axis::Secondary)])
+            let column = vec![0; self.shape.sliver_bytes(Axis::Secondary)];
+            let given = vec![0; shards.primary * width];
+            let beyond = self.sink.map_or(0, |_| n - shards.primary);
+            (strip, column, given, vec![0; beyond * width])
         });
-        for first in (0..strips).step_by(turn) {
-            let bytes = self.plain_bytes(first * each, width);
-            let parts = given.par_chunks_exact_mut(width).enumerate();
-            parts.try_for_each(|(row, part)| self.read(row, first * each, &mut part[..bytes]))?;
-            let places = across(beyond.chunks_exact_mut(width), run, turn);
-            (rows.par_chunks_exact_mut(n), secondary.par_chunks_mut(each))
-                .into_par_iter()
-                .enumerate()
-                .skip(first)
-                .zip(places)
-                .try_for_each(|((at, (rows, secondary)), places)| {
-                    spares.with(|(strip, column)| {
-                        let given = given
-                            .chunks_exact(width)
-                            .map(|row| &row[(at - first) * run..]);
-                        self.fill(strip, at * each, given);
-                        self.fill_parity(strip, at * each, parity, column)?;
-                        strip.extend();
-                        for (place, run) in
-                            places.into_iter().zip(strip.runs().skip(shards.primary))
-                        {
-                            place.copy_from_slice(run);
-                        }
-                        let nodes = merkle::leaves(&strip.symbols, symbol);
-                        let held = secondary.len();
-                        rows.copy_from_slice(&strip::fold(&nodes, each, held, strips));
-                        secondary.copy_from_slice(&merkle::roots(nodes, each)[..held]);
-                        (at * each..at * each + held)
-                            .try_for_each(|index| self.write_column(strip, index, column))
-                    })
-                })?;
-            self.write_beyond(first * each, &beyond, width)?;
-        }
+        let mut secondary = vec![EMPTY; n];
+        let mut rows = vec![EMPTY; n * strips];
+        let roots = secondary.par_chunks_mut(each * block);
+        let blocks = rows.par_chunks_mut(n * block).zip(roots).with_max_len(1);
+        blocks.enumerate().try_for_each(|(at, (rows, secondary))| {
+            spares.with(|(strip, column, given, beyond)| {
+                let first = at * block * each;
+                let bytes = self.plain_bytes(first, width);
+                for (row, part) in given.chunks_exact_mut(width).enumerate() {
+                    self.read(row, first, &mut part[..bytes])?;
+                }
+                let parts = rows.chunks_exact_mut(n).zip(secondary.chunks_mut(each));
+                for (at, (rows, secondary)) in parts.enumerate() {
+                    let first = first + at * each;
+                    let given = given.chunks_exact(width).map(|row| &row[at * run..]);
+                    self.fill(strip, first, given);
+                    self.fill_parity(strip, first, parity, column)?;
+                    strip.extend();
+                    gather(beyond, width, at * run, strip.runs().skip(shards.primary));
+                    let nodes = merkle::leaves(&strip.symbols, symbol);
+                    let held = secondary.len();
+                    rows.copy_from_slice(&strip::fold(&nodes, each, held, strips));
+                    secondary.copy_from_slice(&merkle::roots(nodes, each)[..held]);
+                    for index in first..first + held {
+                        self.write_column(strip, index, column)?;
+                    }
+                }
+                self.write_beyond(first, beyond, width)
+            })
+        })?;
         let primary = strip::row_roots(&rows, n);
         let pairs = primary
             .into_iter()
@@ -303,11 +332,11 @@ impl<'a> Encoding<'a> {
         if bytes == 0 {
             return Ok(());
         }
-        let rows = rows.par_chunks_exact(width).enumerate();
-        rows.try_for_each(|(at, row)| {
+        for (at, row) in rows.chunks_exact(width).enumerate() {
             let index = shards.primary + at;
-            self.write(Axis::Primary, index, first * symbol, &row[..bytes])
-        })
+            self.write(Axis::Primary, index, first * symbol, &row[..bytes])?;
+        }
+        Ok(())
     }
 
     /// Puts the symbols of the columns from `first` on into a strip, as far as they are of the source
@@ -325,7 +354,7 @@ impl<'a> Encoding<'a> {
         &self,
         strip: &mut Strip,
         first: usize,
-        parity: &[u8],
+        parity: &Parity,
         column: &mut [u8],
     ) -> Result<()> {
         let Shape { shards, symbol, .. } = self.shape;

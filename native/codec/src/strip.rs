@@ -48,23 +48,6 @@ impl Strip {
     }
 }
 
-/// Cuts slivers into `bytes` each, and puts what is at one place of each together: `count` places,
-/// some of them empty if the slivers are shorter.
-pub(crate) fn across<'a>(
-    slivers: impl IntoIterator<Item = &'a mut [u8]>,
-    bytes: usize,
-    count: usize,
-) -> Vec<Vec<&'a mut [u8]>> {
-    let mut places = Vec::new();
-    places.resize_with(count, Vec::new);
-    for sliver in slivers {
-        for (place, part) in places.iter_mut().zip(sliver.chunks_mut(bytes)) {
-            place.push(part);
-        }
-    }
-    places
-}
-
 /// How many rows or columns make a strip: a power of two.
 pub(crate) fn width(shards: Shards, symbol: usize) -> usize {
     let most = (shards.count / STRIPS_LEAST).max(1);

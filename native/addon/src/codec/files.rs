@@ -34,16 +34,17 @@ impl Source for Input {
     }
 }
 
-/// A file of fixed length that many threads write parts of and read them back. The kernel takes a written run of pages
-/// in a third of the time that it takes to hand out those of a mapping one by one.
+/// A file of fixed length that many threads write parts of and read them back. The kernel takes a
+/// written run of pages in a third of the time that it takes to hand out those of a mapping one by one.
 pub struct Output {
     file: File,
     path: String,
 }
 
 impl Output {
-    /// Creates or truncates the file at `path`, which must not be `input`, and reserves its blocks
-    /// where the file system can, so that a full disk is an error here (and leaves no file).
+    /// Creates the file at `path`, or takes over the one that is there, which must not be `input`, and
+    /// reserves its blocks where the file system can, so that a full disk is an error here (and
+    /// leaves no file). Every byte is to be written: old ones stay until then.
     pub fn create(path: &str, bytes: usize, input: &Input) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let file = options
@@ -68,7 +69,7 @@ impl Output {
     }
 
     fn reserve(&self, bytes: usize) -> io::Result<()> {
-        self.file.set_len(0)?;
+        self.file.set_len(bytes as u64)?;
         if bytes == 0 {
             return Ok(());
         }
