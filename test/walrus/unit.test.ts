@@ -242,12 +242,12 @@ test('fields that an upgrade appends to a pool do not matter', () => {
 
 test('retries follow the kind of the error, with growing waits, and are replayable', async () => {
   const policy = { tries: 5, baseMs: 100, maxMs: 400 };
-  const run = async (kind: 'transient' | 'permanent', seed: number) => {
+  const run = async (kind: 'transient' | 'permanent', seed: number, details = {}) => {
     const { clock, slept } = stepClock();
     let tries = 0;
     const failing = retry(policy, { clock, random: seededRandom(seed) }, undefined, async () => {
       tries++;
-      throw new TuskError('network', 'down', { kind });
+      throw new TuskError('network', 'down', { kind, details });
     });
     await expect(failing).rejects.toThrow('down');
     return { tries, slept };
@@ -261,6 +261,9 @@ test('retries follow the kind of the error, with growing waits, and are replayab
   }
   expect(await run('transient', 1)).toEqual(first);
   expect((await run('permanent', 1)).tries).toBe(1);
+  // What a node asks for is kept, within bounds.
+  expect((await run('transient', 1, { retryAfterMs: 900 })).slept).toEqual([900, 900, 900, 900]);
+  expect((await run('transient', 1, { retryAfterMs: 1e9 })).slept[0]).toBe(1_600);
 });
 
 test('a gathering asks only as many as it needs, replaces failures, hedges silence', async () => {
