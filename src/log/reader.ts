@@ -39,7 +39,11 @@ export class LogReader {
   constructor(directory: string, applied: Seq, from?: LogPosition) {
     this.#directory = directory;
     this.#at = from ?? { slot: 0, offset: 0, seq: applied, crc: 0 };
-    if (from !== undefined) return;
+    if (from !== undefined) {
+      // Held open: all of it may be applied, and the segment freed, before anything is read.
+      if (from.slot !== 0) this.#map(from.slot);
+      return;
+    }
     let newer = 0;
     for (const slot of slotsIn(directory).reverse()) {
       const first = readSegmentHeader(this.#map(slot).bytes, slot);

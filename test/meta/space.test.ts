@@ -214,3 +214,27 @@ test('a full disk: growth fails, the reserve serves, space that comes back serve
     execFileSync('umount', ['-l', mount]);
   }
 });
+
+test('a log that was all applied when it was opened may be freed before anything is written', async () => {
+  const before = await openSmall(place);
+  const change = before.change();
+  const { ino } = change.createInode({ mode: 0o100600, nlink: 1 });
+  change.setDentry(1, 'a', ino, 8);
+  expect(change.commit()).toBe(0);
+  await settled(before);
+  await before.close();
+  const index = await openSmall(place);
+  let fatal: Error | undefined;
+  index.onFatal(error => {
+    fatal = error;
+  });
+  await index.reclaim();
+  const later = addFile(index, 'b', Buffer.alloc(1000, 1));
+  await index.sync();
+  const end = Date.now() + 10_000;
+  while (index.metrics().lagRecords > 0 && fatal === undefined && Date.now() < end)
+    await new Promise(resolve => setTimeout(resolve, 5));
+  expect(fatal).toBeUndefined();
+  expect(contentOf(index, later, 1000)).toEqual(Buffer.alloc(1000, 1));
+  await index.close();
+});
