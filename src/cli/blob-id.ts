@@ -2,10 +2,10 @@
 import { statSync } from 'node:fs';
 import type { Command } from 'commander';
 import { messageOf, systemCode, TuskError } from '../base/errors.ts';
+import { formatBytes } from '../base/figures.ts';
 import { blobIdFromBytes } from '../base/ids.ts';
 import { native } from '../native.ts';
 import { print } from './command.ts';
-import { formatBytes } from './format.ts';
 import { wholeNumber } from './options.ts';
 
 const sizeOf = (file: string): number => {

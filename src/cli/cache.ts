@@ -2,10 +2,10 @@
 import { readdirSync } from 'node:fs';
 import type { Command } from 'commander';
 import { TuskError } from '../base/errors.ts';
+import { formatBytes } from '../base/figures.ts';
 import { callDaemon } from '../daemon/control.ts';
 import { dropCache } from '../volume/drop-cache.ts';
 import { print, say } from './command.ts';
-import { formatBytes } from './format.ts';
 import { findTarget } from './target.ts';
 
 /** Adds the command. */

@@ -1,6 +1,7 @@
 /** `tuskfs localnet …`: a Walrus network and its ledger on this machine. */
 import { join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
+import { formatCoin } from '../base/figures.ts';
 import {
   advanceEpoch,
   faucet,
@@ -20,7 +21,6 @@ import type { LocalnetStatus } from '../localnet/status.ts';
 import { stateDirectory } from '../volume/paths.ts';
 import { saveNetwork } from '../volume/settings.ts';
 import { print, say } from './command.ts';
-import { formatCoin } from './format.ts';
 import { wholeNumber } from './options.ts';
 
 const LINGER_MS = 5000;

@@ -10,7 +10,7 @@ import type { DaemonConfig, StartMessage } from '../daemon/config.ts';
 import { callDaemon } from '../daemon/control.ts';
 import { Keeper } from '../daemon/keeper.ts';
 import { entryOf, keeperTask } from '../daemon/keeper-task.ts';
-import type { SyncReport } from '../daemon/report.ts';
+import type { PaidReport, SyncReport } from '../daemon/report.ts';
 import { openVolume } from '../volume/create.ts';
 import { volumePaths } from '../volume/paths.ts';
 import {
@@ -24,7 +24,7 @@ import { type MountWords, mountWords } from './mount-options.ts';
 import { duration, ratePlan } from './options.ts';
 import { readPassphrase } from './passphrase.ts';
 import { tellService } from './service.ts';
-import { describeUmount } from './sync.ts';
+import { describeUmount, sayWarnings } from './sync.ts';
 import { type Target, targetOf } from './target.ts';
 
 interface MountOptions {
@@ -167,6 +167,7 @@ const lastWords = (path: string): string => {
 const sayFarewell = (name: string, report: SyncReport): void => {
   const text = describeUmount(name, report);
   say(text);
+  sayWarnings(report.warnings);
   tellService(`STATUS=${text}`);
 };
 
@@ -218,6 +219,15 @@ const startInBackground = async (config: DaemonConfig): Promise<void> => {
   await started(child, config);
   child.disconnect();
   child.unref();
+};
+
+/** What the new mount's daemon has to warn of; a daemon that does not say so does not matter here. */
+const sayWhatRunsOut = async (config: DaemonConfig): Promise<void> => {
+  const { socket } = volumePaths(config.volume.stateDirectory);
+  try {
+    const { warnings } = (await callDaemon(socket, 'paid')) as PaidReport;
+    sayWarnings(warnings);
+  } catch {}
 };
 
 /** This command is the keeper. */
@@ -279,7 +289,8 @@ export const registerMount = (program: Command): void => {
       if (keeper === undefined) await startInBackground(config);
       if (options.quiet !== true) say(`${name} is mounted at ${config.mountPoint}`);
       tellService('READY=1', `STATUS=mounted at ${config.mountPoint}`);
-      if (keeper === undefined) return;
+      const said = sayWhatRunsOut(config);
+      if (keeper === undefined) return said;
       const { code, report } = await keeper.done;
       if (report !== undefined) sayFarewell(name, report);
       process.exit(code);

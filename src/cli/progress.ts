@@ -1,5 +1,5 @@
 /** A progress bar on a terminal: bytes, rate, time left. Silent elsewhere. */
-import { formatBytes, formatDuration } from './format.ts';
+import { formatBytes, formatDuration } from '../base/figures.ts';
 
 /** What a bar shows. */
 export interface Progress {

@@ -1,9 +1,9 @@
 /** `tuskfs status [VOLUME|DIR]`: what is safe, what is under way, what it costs. */
 import type { Command } from 'commander';
+import { formatBytes, formatCoin, formatDuration, formatTime } from '../base/figures.ts';
 import { callDaemon } from '../daemon/control.ts';
 import type { Amount, StatusReport } from '../daemon/report.ts';
-import { print } from './command.ts';
-import { formatBytes, formatCoin, formatDuration } from './format.ts';
+import { Exit, print } from './command.ts';
 import { allTargets, findTarget, type Target } from './target.ts';
 
 const amount = (label: string, { files, bytes }: Amount): string =>
@@ -25,6 +25,19 @@ const limits = ({ limits: now }: StatusReport): string[] =>
   now === null || (now.upload === 'off' && now.download === 'off')
     ? []
     : [`limits: upload ${now.upload}, download ${now.download}`];
+
+/** Until when what is checkpointed is paid, and what must not be overlooked. */
+const paidLines = ({ paid }: StatusReport): string[] => {
+  const { endEpoch, epochsLeft, endMs, ending } = paid;
+  const left = epochsLeft === null ? '' : `, ${epochsLeft} epochs left`;
+  const until = endMs === null ? '' : `, ${formatTime(endMs)}`;
+  return [
+    endEpoch === null
+      ? 'paid: nothing that is known of'
+      : `paid: until the end of epoch ${endEpoch - 1}${left}${until}; ${ending.files} files (${formatBytes(ending.bytes)}) end then`,
+    ...paid.warnings.map(warning => `WARNING: ${warning}`),
+  ];
+};
 
 const coin = (value: string | null): string => (value === null ? '?' : formatCoin(BigInt(value)));
 
@@ -51,6 +64,7 @@ const describe = (report: StatusReport, { mountPoint }: Target): string => {
     amount('checkpointed', durability.checkpointed),
     flushLine(report),
     `checkpoint: ${report.checkpoint === 0 ? 'none yet' : report.checkpoint}; epoch ${report.epoch ?? '?'}; cache ${formatBytes(report.cache.bytes)}`,
+    ...paidLines(report),
     nodes.length === 0
       ? 'nodes: unknown'
       : `nodes: ${nodes.length - troubled.length} of ${nodes.length} in order`,
@@ -96,5 +110,7 @@ export const registerStatus = (program: Command): void => {
           )
           .join('\n\n'),
       );
+      if (reports.some(report => 'paid' in report && report.paid.warnings.length > 0))
+        process.exitCode = Exit.expiring;
     });
 };

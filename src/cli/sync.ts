@@ -2,10 +2,10 @@
 import { spawnSync } from 'node:child_process';
 import type { Command } from 'commander';
 import { TuskError } from '../base/errors.ts';
+import { formatBytes, formatCoin } from '../base/figures.ts';
 import { callDaemon } from '../daemon/control.ts';
 import type { SyncProgress, SyncReport } from '../daemon/report.ts';
 import { Exit, print, say } from './command.ts';
-import { formatBytes, formatCoin } from './format.ts';
 import { duration } from './options.ts';
 import { ProgressBar } from './progress.ts';
 import { findTarget, onlyTarget } from './target.ts';
@@ -25,11 +25,16 @@ const handOver = (mountPoint: string): void => {
 export const describePending = (report: SyncReport): string =>
   `${formatBytes(report.pendingBytes)} not yet on the network: ${report.pending.replace(/\.$/, '')}.`;
 
-/** One line on how it ended. */
+/** How it ended, on one line. */
 export const describeSync = (report: SyncReport): string =>
   report.pending === ''
     ? `checkpoint ${report.checkpoint}: everything is on the network (${formatCoin(BigInt(report.wal))} WAL, ${formatCoin(BigInt(report.sui))} SUI)`
     : `${describePending(report)} They are safe on this machine and go on by themselves while the volume is mounted.`;
+
+/** What must not be overlooked, a line each. */
+export const sayWarnings = (warnings: readonly string[]): void => {
+  for (const warning of warnings) say(`tuskfs: WARNING: ${warning}`);
+};
 
 /** How an unmounted volume was left. */
 export const describeUmount = (name: string, report: SyncReport): string => {
@@ -75,6 +80,7 @@ export const registerSync = (program: Command): void => {
         }
         if (options.json === true) print(true, report, () => '');
         else say(describeSync(report));
+        sayWarnings(report.warnings);
         process.exitCode = report.pending === '' ? Exit.done : Exit.pending;
       },
     );

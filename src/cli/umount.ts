@@ -7,7 +7,7 @@ import type { SyncProgress, SyncReport } from '../daemon/report.ts';
 import { Exit, print, say } from './command.ts';
 import { duration } from './options.ts';
 import { ProgressBar } from './progress.ts';
-import { describeUmount } from './sync.ts';
+import { describeUmount, sayWarnings } from './sync.ts';
 import { findTarget } from './target.ts';
 
 /** Between the daemon's answer and its end. */
@@ -62,6 +62,7 @@ export const registerUmount = (program: Command): void => {
         if (report.openFiles !== true) await left(target.paths.socket);
         if (options.json === true) print(true, report, () => '');
         else say(describeUmount(target.name, report));
+        sayWarnings(report.warnings);
         process.exitCode = report.pending === '' ? Exit.done : Exit.pending;
       },
     );

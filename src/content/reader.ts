@@ -135,6 +135,8 @@ export class Reader {
     const request = {
       pack: pack.pack,
       blobId: blobIdFromBytes(pack.blobId),
+      objectId: pack.objectId,
+      endEpoch: pack.endEpoch,
       size: pack.size,
       nShards: pack.nShards,
       slivers,
@@ -172,7 +174,7 @@ export class Reader {
     const late = clock.sleep(limits.fetchTimeoutMs + GRACE_MS, stop).then(() => {
       throw new TuskError(
         'timeout',
-        `slivers ${slivers.join(', ')} of blob ${blobId} did not come within ${limits.fetchTimeoutMs} ms: the file is safe on the network; try again`,
+        `slivers ${slivers.join(', ')} of blob ${blobId} did not come within ${limits.fetchTimeoutMs} ms; try again`,
         { details: { blobId } },
       );
     });

@@ -1,10 +1,13 @@
 /** What content asks of the network side (the back thread): bytes come through the cache file, not through messages. */
-import type { BlobId, PackNo } from '../base/ids.ts';
+import type { BlobId, Epoch, PackNo, SuiId } from '../base/ids.ts';
 
 /** Systematic primary slivers of a pack to be brought into its cache file, each at its own place (index × primaryBytes). */
 export interface SliverRequest {
   pack: PackNo;
   blobId: BlobId;
+  /** Blob object, and the first epoch for which it is not paid, as the index knows. */
+  objectId: SuiId;
+  endEpoch: Epoch;
   size: number;
   nShards: number;
   slivers: number[];
@@ -16,7 +19,7 @@ export interface SliverRequest {
   timeoutMs: number;
 }
 
-/** Brings slivers; rejects with a TuskError naming blob and shards (`too_few_shards`, `timeout`, `network` …). */
+/** Brings slivers; rejects with a TuskError naming blob and shards (`too_few_shards`, `expired`, `timeout`, `network` …). */
 export interface SliverSource {
   fetch(request: SliverRequest, signal?: AbortSignal): Promise<void>;
 }

@@ -21,6 +21,7 @@ import { stagedPlace } from '../log/place.ts';
 import { slotOf } from '../log/record.ts';
 import { native } from '../native.ts';
 import { volumePaths } from '../volume/paths.ts';
+import { unlessExpired } from '../walrus/expired.ts';
 import { RealNetwork } from '../walrus/real-network.ts';
 import { loadWallet } from '../walrus/wallet.ts';
 import { Bridge } from './bridge.ts';
@@ -67,6 +68,8 @@ const fetchSlivers = async (request: SliverRequest, signal: AbortSignal): Promis
       },
     });
     return null;
+  } catch (error) {
+    throw await unlessExpired(network, request, error);
   } finally {
     within.done();
     await file.close();
@@ -76,15 +79,15 @@ const fetchSlivers = async (request: SliverRequest, signal: AbortSignal): Promis
 const status = async (signal: AbortSignal): Promise<BackStatus> => {
   const nodes = network.health();
   try {
-    const [committee, balance] = await Promise.all([
-      network.committee({ signal }),
+    const [time, balance] = await Promise.all([
+      network.prices(signal),
       network.balance(signal),
+      network.committee({ signal }),
     ]);
-    const { epoch } = committee;
-    return { epoch, nodes: network.health(), balance, networkError: '', limits: limit({}) };
+    return { time, nodes: network.health(), balance, networkError: '', limits: limit({}) };
   } catch (error) {
     const networkError = messageOf(error);
-    return { epoch: null, nodes, balance: null, networkError, limits: limit({}) };
+    return { time: null, nodes, balance: null, networkError, limits: limit({}) };
   }
 };
 

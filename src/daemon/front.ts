@@ -25,6 +25,7 @@ import type { DaemonConfig } from './config.ts';
 import { FlushJob } from './flush-job.ts';
 import { HANDED, type Handover } from './handover.ts';
 import type { BackMethods, BackSettings, FrontMethods } from './methods.ts';
+import { PaidWatch } from './paid-watch.ts';
 import { Pipeline } from './pipeline.ts';
 import { planDisk } from './room.ts';
 import { takeUp } from './take-up.ts';
@@ -44,6 +45,7 @@ export interface Front {
   readonly back: Bridge<BackMethods>;
   readonly flushes: FlushJob;
   readonly pipeline: Pipeline;
+  readonly paidWatch: PaidWatch;
   /** Why the volume takes no changes any more; empty while it does. */
   readonly fault: string;
   /** Resolves when the mount is gone, by whoever's hand. */
@@ -244,6 +246,11 @@ const build = async (
     lingerMs: config.network.lingerMs,
     clock: systemClock,
   });
+  const paidWatch = new PaidWatch({
+    journal: paths.journal,
+    epochsAhead: config.volume.epochsAhead,
+    ask: async () => (await back.call('status', null)).time,
+  });
 
   return {
     config,
@@ -256,12 +263,14 @@ const build = async (
     back,
     flushes,
     pipeline,
+    paidWatch,
     get fault() {
       return fault;
     },
     ended,
     close: async () => {
       flushes.stop();
+      paidWatch.stop();
       await Promise.race([back.call('close', null), systemClock.sleep(5000)]);
       await worker.terminate();
       session.stop();

@@ -2,7 +2,7 @@
 import type { SliverRequest } from '../content/types.ts';
 import type { CheckpointResult, FilePlace, FlushProgress } from '../flush/types.ts';
 import type { PackCommit } from '../meta/types.ts';
-import type { Balance, NodeHealth } from '../walrus/network.ts';
+import type { Balance, EpochTime, NodeHealth } from '../walrus/network.ts';
 import type { DaemonConfig, RateTexts } from './config.ts';
 
 /** How the back worker is started. */
@@ -13,7 +13,7 @@ export interface BackSettings {
 
 /** What the network's side knows, for `status`. */
 export interface BackStatus {
-  readonly epoch: number | null;
+  readonly time: EpochTime | null;
   readonly nodes: readonly NodeHealth[];
   readonly balance: Balance | null;
   readonly networkError: string;

@@ -30,6 +30,23 @@ export interface NodeReport {
   lastError: string;
 }
 
+/** Until when what is checkpointed is paid. Epochs end for good: the first one that is not paid is given. */
+export interface PaidReport {
+  /** Of what is not expired, the end that comes first; null if nothing is checkpointed. */
+  endEpoch: number | null;
+  /** Paid epochs until then, the running one counted; null when unknown. */
+  epochsLeft: number | null;
+  /** When that will be (ms since 1970), if the chain says how long epochs are. */
+  endMs: number | null;
+  /** Files of which bytes end then, and those of which bytes are no longer paid. */
+  ending: Amount;
+  expired: Amount;
+  /** Of the checkpoint itself, its index groups included; null when unknown. */
+  checkpointEndEpoch: number | null;
+  /** What must not be overlooked, in words. */
+  warnings: string[];
+}
+
 /** `tuskfs status`. */
 export interface StatusReport {
   volume: string;
@@ -51,6 +68,7 @@ export interface StatusReport {
   /** Sequence number of the last checkpoint; 0 if none. */
   checkpoint: number;
   epoch: number | null;
+  paid: PaidReport;
   nodes: NodeReport[];
   wallet: { address: string; wal: string | null; sui: string | null };
   /** What this volume has cost since it was made. */
@@ -72,6 +90,8 @@ export interface SyncReport {
   fault: string;
   /** Set by a lazy unmount: programs still have files open, the daemon stays until they close them. */
   openFiles?: boolean;
+  /** Of `StatusReport.paid`. */
+  warnings: string[];
   wal: string;
   sui: string;
 }

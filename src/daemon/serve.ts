@@ -16,7 +16,7 @@ import type { DaemonConfig, RateTexts } from './config.ts';
 import { type ControlContext, serveControl } from './control.ts';
 import { type Front, openFront } from './front.ts';
 import { type FromDaemon, HANDED, type Handover, RESTART } from './handover.ts';
-import type { StatusReport, SyncProgress, SyncReport } from './report.ts';
+import type { PaidReport, StatusReport, SyncProgress, SyncReport } from './report.ts';
 import { pendingBytes, reasonOf, statusReport } from './status.ts';
 
 const PROGRESS_MS = 200;
@@ -27,6 +27,8 @@ const EXIT_FAILED = 1;
 /** A mount without open files is gone this soon after it was detached. */
 const DETACH_MS = 1000;
 const HAND_OVER_MS = 10_000;
+/** A new daemon has heard from the chain by then, if the chain answers. */
+const PAID_MS = 5000;
 /** An answer is on its way after this. */
 const ANSWER_MS = 50;
 
@@ -59,6 +61,7 @@ const checkpointWithin = async (
     pending,
     pendingBytes: pendingBytes(status),
     fault: status.fault,
+    warnings: status.paid.warnings,
     wal: status.cost.wal,
     sui: status.cost.sui,
   };
@@ -115,6 +118,13 @@ class Daemon {
 
   status(): Promise<StatusReport> {
     return statusReport(this.#front);
+  }
+
+  /** For whoever has just mounted: waits a little for what the chain says. */
+  async paid(): Promise<PaidReport> {
+    const { paidWatch } = this.#front;
+    await within(paidWatch.asked, PAID_MS);
+    return paidWatch.heard(null);
   }
 
   sync(args: Record<string, unknown>, context: ControlContext): Promise<SyncReport> {
@@ -267,6 +277,7 @@ const NOTHING: SyncReport = {
   pending: '',
   pendingBytes: 0,
   fault: '',
+  warnings: [],
   wal: '0',
   sui: '0',
 };
@@ -299,6 +310,7 @@ export const serve = async (config: DaemonConfig, handover: Handover): Promise<S
       keeper: process.connected ? handover.keeper : null,
     }),
     status: async () => (await ready.promise).status(),
+    paid: async () => (await ready.promise).paid(),
     sync: async (args, context) => (await ready.promise).sync(args, context),
     umount: async (args, context) => (await ready.promise).umount(args, context),
     dropCache: async () => (await ready.promise).dropCache(),

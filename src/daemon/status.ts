@@ -10,7 +10,7 @@ import type { Amount, FlushReport, StatusReport } from './report.ts';
 const BACK_TIMEOUT_MS = 2000;
 
 const UNKNOWN: BackStatus = {
-  ...{ epoch: null, nodes: [], balance: null, networkError: '' },
+  ...{ time: null, nodes: [], balance: null, networkError: '' },
   limits: null,
 };
 
@@ -80,7 +80,8 @@ export const statusReport = async (front: Front): Promise<StatusReport> => {
     oldestStagedMs: totals.oldestStagedMs === 0 ? 0 : Date.now() - totals.oldestStagedMs,
     flush: flushReport(front),
     checkpoint: head?.sequence ?? 0,
-    epoch: back.epoch,
+    epoch: back.time?.epoch ?? null,
+    paid: front.paidWatch.heard(back.time),
     nodes: back.nodes.map(({ name, address, shards, state, lastError }) => ({
       name,
       address,

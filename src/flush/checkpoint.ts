@@ -20,6 +20,7 @@ import { PacksInFlight } from './in-flight.ts';
 import type { IndexCopy } from './index-copy.ts';
 import { PackJournal } from './journal.ts';
 import { PackWriter } from './pack-writer.ts';
+import { countPaid } from './paid.ts';
 import type { FlushParts, FlushSnapshot, FlushState, Head } from './types.ts';
 
 /** Room kept for the directory and the manifest's frame in a pack that is full of data. */
@@ -123,6 +124,7 @@ const finishWithCheckpoint = async (
   const { parts, copy } = job;
   const schema = copy.schema();
   let pack = first;
+  let files = countPaid(copy.db);
   let groups = await groupsOf(job);
   if (pack.hasFrames && pack.bytes + groups.bytesLeft() > most + RESERVE_BYTES) {
     // The index does not fit behind the data: the data goes first, then the copy can name it.
@@ -130,6 +132,7 @@ const finishWithCheckpoint = async (
     copy.open();
     copy.name(pack.pack, stored);
     pack = await PackInMaking.start(job, shape, [], []);
+    files = countPaid(copy.db);
     groups = await groupsOf(job);
   }
   while (groups.bytesLeft() > most + RESERVE_BYTES) {
@@ -152,7 +155,7 @@ const finishWithCheckpoint = async (
   });
   const { seq } = job.snapshot;
   const previous = job.head?.objectId;
-  await job.upload(await pack.finish({ sequence, timeMs, seq, previous, ...manifest }));
+  await job.upload(await pack.finish({ sequence, timeMs, seq, previous, ...manifest, files }));
 };
 
 const groupsOf = (job: CheckpointJob): Promise<GroupsDraft> => {

@@ -6,6 +6,7 @@
 import type { BlobId, PackNo, Seq, SuiId } from '../base/ids.ts';
 import { blobIdToBytes } from '../base/ids.ts';
 import type { FlushedRange, FramePlace, PackCommit } from '../meta/types.ts';
+import type { FilesPaid } from './paid.ts';
 
 /** The checkpoint that a pack carries. */
 export interface CheckpointDraft {
@@ -19,6 +20,8 @@ export interface CheckpointDraft {
   readonly leaves: readonly string[];
   /** Epoch in which the time of the first of its index groups ends, beside this pack's own; older drafts do not say. */
   readonly groupsEndEpoch?: number;
+  /** Its files by the end of their paid time; older drafts do not say. */
+  readonly files?: readonly FilesPaid[];
 }
 
 /** A pack before it has a blob ID. */

@@ -15,6 +15,7 @@ import type { StoredPack } from './draft.ts';
 import { planFrames } from './frames.ts';
 import { IndexCopy, openSnapshot } from './index-copy.ts';
 import { openJournals, type PackJournal, sweepJournals } from './journal.ts';
+import { countPaid, loadPaid, savePaid } from './paid.ts';
 import { checkAborted, patiently } from './patience.ts';
 import { explainDisk, packBytesThatFit } from './room.ts';
 import { dropSpareSlivers } from './sliver-files.ts';
@@ -243,6 +244,9 @@ export class Flusher {
     ) {
       if (head !== undefined && head.seq !== snapshot.seq)
         saveHead(journal, { ...head, seq: snapshot.seq });
+      // On a machine that restored the volume nobody has counted yet.
+      if (head !== undefined && loadPaid(journal) === undefined)
+        savePaid(journal, { checkpoint: null, files: countPaid(copy.db) });
       return unchanged(head);
     }
     this.#tell({ state: 'cutting', bytesTotal: stagedBytes, files });

@@ -23,6 +23,7 @@ import { SlotKind } from '../format/pack.ts';
 import { native } from '../native.ts';
 import type { CheckpointDraft } from './draft.ts';
 import type { PackWriter, Plain } from './pack-writer.ts';
+import { paidUntil, savePaid } from './paid.ts';
 
 /** The groups of a checkpoint with every pack named. */
 export interface KnownGroups {
@@ -44,14 +45,15 @@ interface GroupsFile {
 const FILE = 'groups.json';
 const NONE: KnownGroups = { groups: [], leaves: [], endEpoch: Number.MAX_SAFE_INTEGER };
 
-/** Keeps what a certified checkpoint said. */
+/** Keeps what a certified checkpoint said, and until when it is paid. */
 export const saveGroups = (
   journal: string,
   checkpoint: CheckpointDraft,
   blob: { blobId: BlobId; size: number; nShards: number; endEpoch: number },
 ): void => {
-  const { root, leaves, groupsEndEpoch = 0 } = checkpoint;
+  const { root, leaves, groupsEndEpoch = 0, files = [] } = checkpoint;
   const endEpoch = Math.min(blob.endEpoch, groupsEndEpoch);
+  savePaid(journal, { checkpoint: endEpoch, files: paidUntil(files, blob.endEpoch) });
   const file: GroupsFile = { ...blob, root, leaves, endEpoch };
   replaceFile(join(journal, FILE), JSON.stringify(file));
 };

@@ -81,12 +81,7 @@ const readStaged = (tree: Tree, extent: Extent, ino: Ino): Buffer | Promise<void
   try {
     return tree.index.stagedBytes(extent.addr, extent.length);
   } catch (cause) {
-    const end = extent.offset + extent.length;
-    throw new TuskError(
-      'damaged',
-      `${tree.index.pathOf(ino)} cannot be read from ${extent.offset} to ${end}: ${messageOf(cause)}`,
-      { cause, details: { ino } },
-    );
+    throw unreadable(tree, ino, extent, cause);
   }
 };
 
@@ -101,8 +96,30 @@ const readFrame = (
   if (frame === undefined) throw lostFrame(tree, extent.frame, ino);
   const { at, length } = extent;
   // The last, partial page may be here, so that appending needs no network.
-  if (extent.offset < lastPageOf(size)) return frames.read(frame, at, length, caller);
-  return frames.read(frame, at, length, caller, () => tree.index.tail(ino, frame, at, length));
+  const part =
+    extent.offset < lastPageOf(size)
+      ? frames.read(frame, at, length, caller)
+      : frames.read(frame, at, length, caller, () => tree.index.tail(ino, frame, at, length));
+  if (Buffer.isBuffer(part)) return part;
+  return part.catch((cause: unknown) => {
+    throw unreadable(tree, ino, extent, cause);
+  });
+};
+
+/** The error for a part of a file, of the kind that its cause has. */
+const unreadable = (
+  tree: Tree,
+  ino: Ino,
+  { offset, length }: Extent,
+  cause: unknown,
+): TuskError => {
+  const { code, kind } =
+    cause instanceof TuskError ? cause : ({ code: 'internal', kind: 'bug' } as const);
+  return new TuskError(
+    code,
+    `${tree.index.pathOf(ino)} cannot be read from ${offset} to ${offset + length}: ${messageOf(cause)}`,
+    { cause, kind, details: { ino } },
+  );
 };
 
 const lostFrame = (tree: Tree, frame: FrameId, ino: Ino): TuskError =>

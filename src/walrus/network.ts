@@ -32,13 +32,19 @@ export interface Committee {
   readonly previous?: Committee;
 }
 
+/** Where Walrus' time stands. */
+export interface EpochTime {
+  readonly epoch: Epoch;
+  /** Epochs' length in ms, for dates; 0 where they end only when told to. */
+  readonly epochMs: number;
+  /** When this epoch began (ms since 1970); 0 while it is just beginning. */
+  readonly epochStartMs: number;
+}
+
 /** Current prices, in FROST a storage unit (1 MiB encoded) and epoch, and a unit written. */
-export interface Prices {
+export interface Prices extends EpochTime {
   readonly storagePerUnitEpoch: Frost;
   readonly writePerUnit: Frost;
-  readonly epoch: Epoch;
-  /** Epochs' length in ms, for dates. */
-  readonly epochMs: number;
 }
 
 /** What one blob costs. */

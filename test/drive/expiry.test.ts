@@ -16,7 +16,6 @@ beforeAll(async () => {
     cp again changed gone ${mountPoint}
     mkdir ${mountPoint}/many; for i in {1..3000}; do echo $i > ${mountPoint}/many/$i; done`);
   await evict();
-  await box.ok(['localnet', 'epoch', 'advance', '3']);
 });
 afterAll(() => Promise.all(machines.map(machine => machine.close())));
 
@@ -28,12 +27,45 @@ const evict = async (): Promise<void> => {
   await box.sh('echo 1 > /proc/sys/vm/drop_caches');
 };
 
-test('bytes that were stored once, and are no more, are stored again', async () => {
+test('until when the drive is paid is said in time, and when it is over', async () => {
+  const status = async () => {
+    const { status: code, stdout, stderr } = await box.tuskfs(['status', 'main']);
+    return { code, text: stdout + stderr };
+  };
+  expect(await status()).toMatchObject({
+    code: 0,
+    text: expect.stringMatching(/\npaid: until the end of epoch 2, 2 epochs left; 3003 files/),
+  });
+  await box.ok(['localnet', 'epoch', 'advance', '1']);
+  await box.sh(`touch ${mountPoint}/again`);
+  expect(await box.sync('main')).toMatchObject({
+    warnings: [expect.stringMatching(/^paid time runs out: 3003 files .*the running one/)],
+  });
+  expect(await status()).toMatchObject({ code: 8, text: expect.stringMatching(/\nWARNING: paid/) });
+  await box.ok(['localnet', 'epoch', 'advance', '2']);
+  await box.umount(mountPoint);
+  const mounted = await box.tuskfs(['mount', 'main', mountPoint, '--read-timeout', '5s']);
+  expect(mounted).toMatchObject({
+    status: 0,
+    stderr: expect.stringMatching(/EXPIRED: 3003 files/),
+  });
+  expect(box.daemonLog('main')).toMatch(/EXPIRED: 3003 files/);
+  const { paid } = await box.status('main');
+  expect(paid).toMatchObject({ expired: { files: 3003 }, warnings: [expect.any(String)] });
+});
+
+test('a file that cannot be read because its time is over says so', async () => {
   await until('the nodes have let go of it', async () => {
     await box.ok(['cache', 'drop', 'main']);
     await box.sh('echo 1 > /proc/sys/vm/drop_caches');
     return (await box.run('cmp', ['gone', `${mountPoint}/gone`])).status === 2;
   });
+  expect(box.daemonLog('main')).toMatch(
+    /"\/gone cannot be read from \d+ to \d+: blob [\w-]{43} was paid until the end of epoch 2, and it is epoch 4/,
+  );
+});
+
+test('bytes that were stored once, and are no more, are stored again', async () => {
   await box.sh(`cp again ${mountPoint}/copy`);
   await evict();
   // Both names show the same frames.

@@ -27,6 +27,7 @@ type Request =
       kind: 'register';
       blobId: BlobId;
       size: number;
+      epoch: number;
       epochsAhead: number;
       attributes: Record<string, string>;
     }
@@ -50,6 +51,8 @@ export class MemoryNetwork implements Network {
   readonly failures: { code: 'price_changed' | 'tx_failed'; error: string }[] = [];
   /** Transactions expire instead of being executed. */
   expiries = 0;
+  /** The running epoch. */
+  epoch = 1;
 
   constructor(directory: string) {
     this.directory = directory;
@@ -80,9 +83,9 @@ export class MemoryNetwork implements Network {
           objectId: result.blobObjectId!,
           blobId: request.blobId,
           size: request.size,
-          registeredEpoch: 1,
+          registeredEpoch: request.epoch,
           certifiedEpoch: undefined,
-          endEpoch: 1 + request.epochsAhead,
+          endEpoch: request.epoch + request.epochsAhead,
           deletable: true,
           storageBytes: request.size * 5,
           attributes: { ...request.attributes },
@@ -110,10 +113,11 @@ export class MemoryNetwork implements Network {
 
   async committee(): Promise<Committee> {
     this.#check();
-    return { epoch: 1, nShards: SHARDS, nodes: [], nodeOfShard: [] };
+    return { epoch: this.epoch, nShards: SHARDS, nodes: [], nodeOfShard: [] };
   }
   async prices() {
-    return { storagePerUnitEpoch: 1n, writePerUnit: 1n, epoch: 1, epochMs: 1000 };
+    const { epoch } = this;
+    return { storagePerUnitEpoch: 1n, writePerUnit: 1n, epoch, epochMs: 1000, epochStartMs: 0 };
   }
   async quote(size: number) {
     return { encodedBytes: size * 5, storage: 1n, write: 1n };
@@ -131,7 +135,8 @@ export class MemoryNetwork implements Network {
   }
   signRegister(request: RegisterRequest): Promise<SignedTx> {
     const { blobId, size, epochsAhead, attributes } = request;
-    return this.#sign({ kind: 'register', blobId, size, epochsAhead, attributes });
+    const { epoch } = this;
+    return this.#sign({ kind: 'register', blobId, size, epoch, epochsAhead, attributes });
   }
   signCertify(request: CertifyRequest): Promise<SignedTx> {
     return this.#sign({ kind: 'certify', objectId: request.blobObjectId, head: request.head });

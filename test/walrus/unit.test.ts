@@ -389,7 +389,13 @@ test('coins: largest first; too little names address, need and present', () => {
 });
 
 test('cost and margin', () => {
-  const prices = { storagePerUnitEpoch: 10n, writePerUnit: 3n, epoch: 1, epochMs: 1 };
+  const prices = {
+    storagePerUnitEpoch: 10n,
+    writePerUnit: 3n,
+    epoch: 1,
+    epochMs: 1,
+    epochStartMs: 0,
+  };
   const quote = quoteBlob(1, 1000, 2, prices);
   // n·(64·n + 32) + (p + s)·symbol·n, in units of 1 MiB: 63 at 1000 shards.
   expect(quote).toEqual({

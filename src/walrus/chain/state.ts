@@ -42,6 +42,10 @@ interface View<T> {
 type System = typeof SystemInner.$inferType;
 type Staking = typeof StakingInner.$inferType;
 
+/** When the current epoch began; not said while shards still move into it. */
+const startOf = ({ epoch_state: { EpochChangeDone, NextParamsSelected } }: Staking): number =>
+  Number(EpochChangeDone ?? NextParamsSelected ?? 0);
+
 const contentsOf = (object: GrpcTypes.Object | undefined, id: SuiId): Uint8Array => {
   const bytes = object?.contents?.value;
   if (bytes !== undefined) return bytes;
@@ -97,12 +101,12 @@ export class ChainState {
     return this.#read(this.#systemId, SystemInner, signal);
   }
 
-  /** Prices, never older than 30 s; `fresh` reads them now. */
+  /** Prices, never older than 30 s, nor of an epoch that is known to be over; `fresh` reads them now. */
   async prices(fresh: boolean, signal?: AbortSignal): Promise<Prices> {
     const nowMs = this.#parts.clock.monotonicMs();
-    if (!fresh && this.#prices !== undefined && nowMs - this.#prices.atMs < PRICES_FOR_MS) {
-      return this.#prices.prices;
-    }
+    const { prices: known, atMs } = this.#prices ?? {};
+    const isOver = known !== undefined && known.epoch < (this.#committee?.epoch ?? 0);
+    if (!fresh && known !== undefined && !isOver && nowMs - atMs! < PRICES_FOR_MS) return known;
     const [system, staking] = await Promise.all([
       this.#system(signal),
       this.#read(this.#stakingId, StakingInner, signal),
@@ -112,6 +116,7 @@ export class ChainState {
       writePerUnit: BigInt(system.inner.write_price_per_unit_size),
       epoch: system.inner.committee.epoch,
       epochMs: Number(staking.inner.epoch_duration),
+      epochStartMs: startOf(staking.inner),
     };
     this.#prices = { prices, atMs: nowMs };
     return prices;

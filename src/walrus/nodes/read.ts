@@ -309,7 +309,7 @@ class PrimaryRead {
     const first = failures.find(([, error]) => !isSilence(error)) ?? failures[0];
     return new TuskError(
       'too_few_shards',
-      `blob ${blobId} (${size} bytes) cannot be read now: ${have} of ${nShards} shards answer, ${need} are needed; silent nodes: ${silent}; refusing nodes: ${refusing}${first === undefined ? '' : ` (${messageOf(first[1])})`}. Nothing is lost; read it again when the nodes are back.`,
+      `blob ${blobId} (${size} bytes) cannot be read now: ${have} of ${nShards} shards answer, ${need} are needed; silent nodes: ${silent}; refusing nodes: ${refusing}${first === undefined ? '' : ` (${messageOf(first[1])})`}. Nodes hold it as long as it is paid for: read it again when they are back.`,
       { cause: first?.[1], details: { blobId, have, need } },
     );
   }

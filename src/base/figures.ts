@@ -31,3 +31,7 @@ export const formatDuration = (ms: number): string => {
   if (hours < 48) return `${hours}h ${minutes % 60}m`;
   return `${Math.floor(hours / 24)}d ${hours % 24}h`;
 };
+
+/** A point in time (ms since 1970): `2026-03-01 14:00 UTC`. */
+export const formatTime = (ms: number): string =>
+  `${new Date(ms).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
