@@ -5,6 +5,7 @@ import {
   mkdirSync,
   openSync,
   renameSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -20,9 +21,24 @@ export const syncDirectory = (directory: string): void => {
   }
 };
 
+const isDirectory = (path: string): boolean =>
+  statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+
+/** Makes what is missing of a path; the topmost directory that was. (`recursive` of mkdir never returns below /proc.) */
+const makeMissing = (path: string): string | undefined => {
+  if (isDirectory(path)) return undefined;
+  const above = makeMissing(dirname(path));
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if (!isDirectory(path)) throw error;
+  }
+  return above ?? path;
+};
+
 /** Makes a directory (0700) and what is missing above it, if it is not there; its name survives a power loss then. */
 export const makeDirectory = (path: string): void => {
-  const first = mkdirSync(path, { recursive: true, mode: 0o700 }) ?? path;
+  const first = makeMissing(path) ?? path;
   // One that was there may have been made by a process that died before this.
   for (let at = path; at.length >= first.length && at !== '/'; at = dirname(at))
     syncDirectory(dirname(at));
@@ -32,6 +48,18 @@ export const makeDirectory = (path: string): void => {
 export const writeWhole = (fd: number, bytes: Uint8Array, offset: number): void => {
   for (let done = 0; done < bytes.length; )
     done += writeSync(fd, bytes, done, bytes.length - done, offset + done);
+};
+
+/** Makes a file that must not be there yet, for good; EEXIST if it is. */
+export const createFile = (path: string, data: string | Uint8Array, mode = 0o600): void => {
+  const fd = openSync(path, 'wx', mode);
+  try {
+    writeFileSync(fd, data);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  syncDirectory(dirname(path));
 };
 
 /** Replaces a file as one step: after a crash it holds the old bytes or the new, never a mix. */

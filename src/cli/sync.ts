@@ -10,15 +10,23 @@ import { duration } from './options.ts';
 import { ProgressBar } from './progress.ts';
 import { findTarget, onlyTarget } from './target.ts';
 
-/** Asks the kernel to hand over every dirty page of the mount (syncfs). */
-const handOver = (mountPoint: string): void => {
-  const done = spawnSync('sync', ['-f', mountPoint], { encoding: 'utf8' });
-  if (done.status !== 0) {
-    throw new TuskError(
-      'io',
-      `${mountPoint} could not be synced: ${done.stderr || done.error?.message}`,
-    );
-  }
+/**
+ * Asks the kernel to hand over every dirty page of the mount (syncfs). It may repeat an error of
+ * some time ago, once: then pages are handed over all the same, and the error is answered.
+ */
+const handOver = (mountPoint: string): string[] => {
+  const attempt = (): string | undefined => {
+    const done = spawnSync('sync', ['-f', mountPoint], { encoding: 'utf8' });
+    return done.status === 0 ? undefined : (done.stderr || done.error?.message || '').trim();
+  };
+  const first = attempt();
+  if (first === undefined) return [];
+  const second = attempt();
+  if (second !== undefined)
+    throw new TuskError('io', `${mountPoint} could not be synced: ${second}`);
+  return [
+    `the kernel says that a write to ${mountPoint} failed some time ago (${first}): a program that heeds neither fsync nor close may have left a file incomplete. Everything that is there now is synced`,
+  ];
 };
 
 /** What is not on the network, and why. */
@@ -42,9 +50,9 @@ export const describeUmount = (name: string, report: SyncReport): string => {
   if (report.openFiles === true)
     return `${done} Programs still have files open there: what they write is kept and sent when they close the last one. So far: ${describeSync(report)}`;
   if (report.pending === '') return `${done} ${describeSync(report)}`;
-  return report.fault !== ''
-    ? `${done} ${describePending(report)}`
-    : `${done} ${describePending(report)} They are safe on this machine; mount the volume again to send them.`;
+  if (report.fault !== '') return `${done} ${describePending(report)}`;
+  const next = report.isStuck ? '' : '; mount the volume again to send them';
+  return `${done} ${describePending(report)} They are safe on this machine${next}.`;
 };
 
 /** Adds the command. */
@@ -65,7 +73,7 @@ export const registerSync = (program: Command): void => {
         if (target.mountPoint === undefined) {
           throw new TuskError('not_found', `${target.name} is not mounted; mount it first`);
         }
-        handOver(target.mountPoint);
+        const warnings = handOver(target.mountPoint);
         const bar = new ProgressBar(options.quiet === true);
         let report: SyncReport;
         try {
@@ -80,7 +88,7 @@ export const registerSync = (program: Command): void => {
         }
         if (options.json === true) print(true, report, () => '');
         else say(describeSync(report));
-        sayWarnings(report.warnings);
+        sayWarnings([...warnings, ...report.warnings]);
         process.exitCode = report.pending === '' ? Exit.done : Exit.pending;
       },
     );

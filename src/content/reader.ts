@@ -15,6 +15,12 @@ import type { ContentCounters, ContentLimits, SliverSource } from './types.ts';
 /** Given to the source beyond its own deadline before a wait ends without it. */
 const GRACE_MS = 1000;
 
+/**
+ * A fetch that took most of its time to fail has failed for so long: the kernel asks again at once for what it
+ * read ahead in vain, and nobody shall wait twice.
+ */
+const FAILED_MS = 1000;
+
 /** Fetches that a whole read-ahead is made of: each brings several slivers, none keeps a reader waiting for all. */
 const FETCHES_AHEAD = 4;
 
@@ -121,9 +127,17 @@ export class Reader {
       this.#fetches.set(file, running);
     }
     const all = running;
-    const fetch = this.#bring(pack, file, slivers).finally(() => {
+    const { clock, closing, limits } = this.#parts;
+    const startMs = clock.monotonicMs();
+    const fetch = this.#bring(pack, file, slivers);
+    const forget = (): void => {
       for (const i of slivers) all.delete(i);
       if (all.size === 0) this.#fetches.delete(file);
+    };
+    fetch.then(forget, () => {
+      const waitedMs = clock.monotonicMs() - startMs;
+      if (waitedMs < limits.fetchTimeoutMs / 2) return forget();
+      return clock.sleep(FAILED_MS, closing).then(forget, forget);
     });
     for (const i of slivers) all.set(i, fetch);
     return fetch;

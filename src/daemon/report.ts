@@ -86,6 +86,8 @@ export interface SyncReport {
   /** Bytes that are not checkpointed and why; empty when all is. */
   pending: string;
   pendingBytes: number;
+  /** True if what is pending does not go on by itself: `pending` says what to do. */
+  isStuck: boolean;
   /** As in `StatusReport`: what is pending may be lost then. */
   fault: string;
   /** Set by a lazy unmount: programs still have files open, the daemon stays until they close them. */

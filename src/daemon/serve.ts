@@ -7,7 +7,7 @@ import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { deadline, raceSignal } from '../base/abort.ts';
 import { systemClock } from '../base/clock.ts';
-import { messageOf, TuskError } from '../base/errors.ts';
+import { isTransient, messageOf, TuskError } from '../base/errors.ts';
 import { log } from '../base/log.ts';
 import { type Agreement, canResend } from '../fuse/init.ts';
 import { heldLock } from '../volume/lock.ts';
@@ -60,6 +60,7 @@ const checkpointWithin = async (
     checkpoint: status.checkpoint,
     pending,
     pendingBytes: pendingBytes(status),
+    isStuck: false,
     fault: status.fault,
     warnings: status.paid.warnings,
     wal: status.cost.wal,
@@ -234,6 +235,7 @@ class Daemon {
         ...NOTHING,
         pending: messageOf(error),
         pendingBytes: front.index.totals().stagedBytes,
+        isStuck: !isTransient(error),
         fault: front.fault,
       }),
     );
@@ -276,6 +278,7 @@ const NOTHING: SyncReport = {
   checkpoint: 0,
   pending: '',
   pendingBytes: 0,
+  isStuck: false,
   fault: '',
   warnings: [],
   wal: '0',

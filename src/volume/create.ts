@@ -85,6 +85,18 @@ const claim = (name: string, root: string): void => {
   syncDirectory(dirname(root));
 };
 
+/** A new wallet in its file: of all who want the name at once, one can. */
+const newWallet = (name: string, path: string): Wallet => {
+  makeDirectory(dirname(path));
+  const wallet = Wallet.generate();
+  try {
+    saveWallet(path, wallet);
+  } catch (error) {
+    throw systemCode(error) === 'EEXIST' ? leftOver(name, path) : error;
+  }
+  return wallet;
+};
+
 /** Makes a volume on this machine: nothing is paid until its first flush. */
 export const createVolume = async (
   options: CreateOptions,
@@ -99,10 +111,9 @@ export const createVolume = async (
   const walletFile = join(configDirectory(), 'wallets', `${name}.key`);
   if (existsSync(walletFile)) throw leftOver(name, walletFile);
   claim(name, root);
+  let wallet: Wallet | undefined;
   try {
-    makeDirectory(dirname(walletFile));
-    const wallet = Wallet.generate();
-    saveWallet(walletFile, wallet);
+    wallet = newWallet(name, walletFile);
     await fund(options.network, network, wallet.address);
     const volumeId = random.bytes(ID_BYTES);
     const recoveryKey = random.bytes(KEY_BYTES);
@@ -136,7 +147,7 @@ export const createVolume = async (
   } catch (error) {
     // Nothing was stored under these keys yet, so a half-made volume is taken back whole.
     rmSync(root, { recursive: true, force: true });
-    rmSync(walletFile, { force: true });
+    if (wallet !== undefined) rmSync(walletFile, { force: true });
     throw error;
   }
 };

@@ -13,6 +13,8 @@ export interface RetryPolicy {
   readonly tries: number;
   readonly baseMs: number;
   readonly maxMs: number;
+  /** No try begins later than this after the first. */
+  readonly withinMs?: number;
 }
 
 /** Time and chance, passed in so that runs can be replayed. */
@@ -51,6 +53,7 @@ export const retry = async <T>(
   signal: AbortSignal | undefined,
   attempt: (tryNumber: number) => Promise<T>,
 ): Promise<T> => {
+  const endMs = parts.clock.monotonicMs() + (policy.withinMs ?? Number.POSITIVE_INFINITY);
   for (let failed = 0; ; ) {
     try {
       return await attempt(failed + 1);
@@ -63,6 +66,7 @@ export const retry = async <T>(
         backoffMs(policy, failed, parts.random),
         Math.min(wish, policy.maxMs * 4),
       );
+      if (parts.clock.monotonicMs() + ms >= endMs) throw error;
       await pause(parts.clock, ms, signal);
     }
   }

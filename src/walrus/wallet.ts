@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { Ed25519Keypair } from '@mysten/sui/keypairs/ed25519';
 import { messageOf, systemCode, TuskError } from '../base/errors.ts';
-import { replaceFile } from '../base/files.ts';
+import { createFile } from '../base/files.ts';
 import type { SuiId } from '../base/ids.ts';
 
 /** A key that signs. */
@@ -55,9 +55,9 @@ export class Wallet {
   }
 }
 
-/** Writes the wallet to its file (mode 0600), whole or not at all. */
+/** Writes a new wallet to its file (mode 0600); EEXIST if there is one: a key is never written over. */
 export const saveWallet = (path: string, wallet: Wallet): void =>
-  replaceFile(path, `${wallet.toText()}\n`, 0o600);
+  createFile(path, `${wallet.toText()}\n`, 0o600);
 
 /** Reads a wallet from its file; rejects `not_found` or `wrong_key`, naming the file. */
 export const loadWallet = (path: string): Wallet => {

@@ -205,6 +205,19 @@ test('a wait ends at its deadline, by an interrupt, and at close', async () => {
   await expect(pending).rejects.toMatchObject({ code: 'aborted' });
 });
 
+test('who asks again at once for what did not come in time does not wait again', async () => {
+  const pack = source.add(await sealPack(1, plainsOf([90_000])));
+  const content = await openContent({ fetchTimeoutMs: 1500 });
+  source.fault = () => 'hang';
+  await expect(whole(content, pack.frames[0]!)).rejects.toMatchObject({ code: 'timeout' });
+  source.fault = () => 'none';
+  const start = performance.now();
+  await expect(whole(content, pack.frames[0]!)).rejects.toMatchObject({ code: 'timeout' });
+  expect(performance.now() - start).toBeLessThan(500);
+  await new Promise(resolve => setTimeout(resolve, 1500));
+  expect(await whole(content, pack.frames[0]!)).toHaveLength(90_000);
+});
+
 test('a reader that goes straight finds the next slivers under way; a random one fetches nothing more', async () => {
   const plains = plainsOf(Array.from({ length: 60 }, () => 60_000));
   const pack = source.add(await sealPack(1, plains));

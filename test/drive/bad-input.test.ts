@@ -136,6 +136,19 @@ describe('bad input gets a clear message and the right exit code', () => {
     await sandbox.umount(await sandbox.mount('same'));
   });
 
+  it('one name at the same moment with two state directories: the wallet is of the one that was made', async () => {
+    const places = ['one', 'two', 'three'].map(state => ({
+      TUSKFS_STATE_DIR: sandbox.path(state),
+    }));
+    const made = await Promise.all(
+      places.map(env => sandbox.tuskfs(['create', 'twice', '--network', 'localnet'], { env })),
+    );
+    const winner = made.findIndex(({ status }) => status === 0);
+    const losers = made.filter((_, i) => i !== winner);
+    for (const loser of losers) refused(loser, 1, /twice/);
+    await sandbox.umount(await sandbox.mount('twice', [], places[winner]!));
+  });
+
   it('directories given relative to where the command runs, or empty', async () => {
     const env = { TUSKFS_STATE_DIR: 'here' };
     await sandbox.ok(['create', 'near', '--network', 'localnet'], env);

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { systemRandom } from '../../src/base/random.ts';
 import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts';
@@ -180,8 +180,8 @@ test('an upgraded package: what is built for the old one aborts by its version, 
   // One stale answer is mended within the call.
   let left = 1;
   const stale = first.alter;
-  first.alter = (method, answer) => {
-    const altered = left > 0 ? stale(method, answer) : answer;
+  first.alter = async (method, answer) => {
+    const altered = left > 0 ? await stale(method, answer) : answer;
     if (altered !== answer) left--;
     return altered;
   };
@@ -203,5 +203,42 @@ test('who only reads learns of a new committee: what is known is answered, and r
   moveOn(61_000);
   expect((await network.committee()).epoch).toBe(epoch);
   await until('the new one', async () => (await network.committee()).epoch === epoch + 1);
+  await network.close();
+});
+
+test('an address that hangs is given up within 20 s, and the reason is said', async () => {
+  const { network } = open();
+  const hanging = Promise.withResolvers<'refuse'>();
+  for (const proxy of [first, second]) proxy.passage = () => hanging.promise;
+  const start = performance.now();
+  await expect(network.committee({ fresh: true })).rejects.toMatchObject({
+    code: 'timeout',
+    message: expect.stringMatching(/Sui did not answer .*http/),
+  });
+  expect(performance.now() - start).toBeLessThan(20_000);
+  hanging.resolve('refuse');
+  for (const proxy of [first, second]) proxy.passage = () => 'pass';
+  await network.close();
+});
+
+test('of two reads of the committee the one of the newer epoch stays, though the other ends last', async () => {
+  const { network } = open();
+  const held = Promise.withResolvers<void>();
+  let holds = true;
+  first.alter = async (_, answer) => {
+    if (holds) await held.promise;
+    return answer;
+  };
+  const older = network.committee({ fresh: true });
+  await vi.waitFor(() => expect(first.calls.length).toBeGreaterThan(1));
+  await new Promise(resolve => setTimeout(resolve, 300));
+  holds = false;
+  const epoch = await localnet.advanceEpoch();
+  const now = async () => (await network.committee({ fresh: true })).epoch;
+  await vi.waitFor(async () => expect(await now()).toBe(epoch));
+  held.resolve();
+  await older;
+  expect((await network.committee()).epoch).toBe(epoch);
+  first.alter = (_, answer) => answer;
   await network.close();
 });

@@ -15,8 +15,8 @@ export class RpcProxy {
   readonly calls: string[] = [];
   /** Decides a call by its method, at once or later. */
   passage: (method: string) => Passage | Promise<Passage> = () => 'pass';
-  /** Alters answers. */
-  alter: (method: string, answer: Buffer) => Buffer = (_, answer) => answer;
+  /** Alters answers, or holds them back. */
+  alter: (method: string, answer: Buffer) => Buffer | Promise<Buffer> = (_, answer) => answer;
 
   private constructor(server: Server) {
     this.#server = server;
@@ -42,7 +42,7 @@ export class RpcProxy {
         headers: { 'content-type': request.headers['content-type']! },
         body,
       });
-      const bytes = proxy.alter(method, Buffer.from(await answer.arrayBuffer()));
+      const bytes = await proxy.alter(method, Buffer.from(await answer.arrayBuffer()));
       if (passage === 'lose') return response.destroy();
       response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type')! });
       response.end(bytes);

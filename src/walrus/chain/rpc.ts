@@ -13,7 +13,7 @@ import { log } from '../../base/log.ts';
 import { type Parts, type RetryPolicy, retry } from '../retry.ts';
 
 const CALL_TIMEOUT_MS = 15_000;
-const READ_RETRY: RetryPolicy = { tries: 5, baseMs: 100, maxMs: 2_000 };
+const READ_RETRY: RetryPolicy = { tries: 5, baseMs: 100, maxMs: 2_000, withinMs: CALL_TIMEOUT_MS };
 const ONCE: RetryPolicy = { tries: 1, baseMs: 0, maxMs: 0 };
 /** After a failure an address is passed over so long, if there are others. */
 const AVOID_MS = 60_000;
@@ -38,7 +38,11 @@ export const isRefusal = (error: unknown): error is TuskError =>
   error instanceof TuskError && typeof error.details.grpc === 'string' && error.code !== 'network';
 
 const toTuskError = (what: string, url: string, error: unknown): unknown => {
-  if (error instanceof TuskError) return error;
+  if (error instanceof TuskError) {
+    if (error.code !== 'timeout') return error;
+    const late = `Sui did not answer (${what} at ${url}): ${error.message}`;
+    return new TuskError('timeout', late, { cause: error, details: { what } });
+  }
   const grpc = error instanceof RpcError ? error.code : undefined;
   const code = (grpc === undefined ? undefined : PERMANENT[grpc]) ?? 'network';
   const text =
@@ -110,10 +114,15 @@ export class SuiRpc {
     send: (client: SuiGrpcClient, abort: AbortSignal) => PromiseLike<{ response: T }>,
     again = true,
   ): Promise<T> {
+    const { clock } = this.#parts;
+    const endMs = clock.monotonicMs() + CALL_TIMEOUT_MS;
+    // Who waits hears the reason when this time is over; of addresses that hang each has its share of it.
+    const shareMs = CALL_TIMEOUT_MS / (again ? this.#urls.length : 1);
     return retry(again ? READ_RETRY : ONCE, this.#parts, signal, async () => {
       const index = this.#best();
+      const limitMs = Math.min(shareMs, endMs - clock.monotonicMs());
       try {
-        return await within(signal, CALL_TIMEOUT_MS, async abort => {
+        return await within(signal, limitMs, async abort => {
           return (await send(this.#clients[index]!, abort)).response;
         });
       } catch (error) {

@@ -164,7 +164,10 @@ export class ChainState {
     const nowMs = this.#parts.clock.monotonicMs();
     if (fresh) {
       this.#committeeMs = nowMs;
-      this.#committee = await this.#readCommittee(signal);
+      const read = await this.#readCommittee(signal);
+      // Of two reads at once the one that began before the epoch did may end last.
+      if (this.#committee === undefined || read.epoch >= this.#committee.epoch)
+        this.#committee = read;
       return this.#committee;
     }
     if (this.#committee !== undefined) {
