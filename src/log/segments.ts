@@ -138,6 +138,13 @@ export class Segments {
     return this.#spares.length >= this.#reserveCount;
   }
 
+  /** Bytes that new segments could take from ordinary changes on a disk with `freeBytes` free. */
+  roomBytes(freeBytes: number): number {
+    const beyond = Math.max(0, freeBytes - this.#keepFreeBytes());
+    const segments = this.#spares.length + Math.floor(beyond / this.segmentBytes);
+    return Math.max(0, segments - this.#reserveCount) * this.segmentBytes;
+  }
+
   /** True if the next segment taken is a warm one, the reserve apart. */
   get hasWarm(): boolean {
     return this.#spares.length > this.#reserveCount && this.#spares.some(({ warm }) => warm);

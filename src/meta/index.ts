@@ -273,6 +273,10 @@ export class MetaIndex implements Index {
     return { inodes: this.inodes, stagedBytes, stagedFiles, oldestStagedMs, contentBytes };
   }
 
+  roomBytes(freeBytes: number): number {
+    return this.log.segments.roomBytes(freeBytes);
+  }
+
   changes(): number {
     return this.#changes;
   }

@@ -184,6 +184,8 @@ export interface Index {
   /** Removes inodes without a name that nobody will give back (after a crash): called once before mounting anew. */
   removeOrphans(): void;
   totals(): IndexTotals;
+  /** Bytes that the log can still take, what is left of its newest file apart, on a disk with `freeBytes` free. */
+  roomBytes(freeBytes: number): number;
   /** Changes of the tree begun since it was opened; what the flush commits does not count. */
   changes(): number;
   /** True when everything answered so far is *local*. */

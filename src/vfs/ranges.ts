@@ -14,9 +14,10 @@ import type { Mutable, Tree } from './tree.ts';
 /** Most bytes that one copy_file_range answers for: the answer has 32 bits, and a turn must stay short. */
 const COPY_BYTES_MAX = 1024 ** 3;
 
-/** Extends a file, punches a hole or zeroes a range; nothing is reserved. */
+/** Extends a file, punches a hole or zeroes a range; nothing is reserved, but what there is no room for is refused. */
 export const fallocate = (
   tree: Tree,
+  roomBytes: () => number,
   caller: Caller,
   ino: Ino,
   offset: number,
@@ -34,7 +35,21 @@ export const fallocate = (
   if (offset < 0 || length <= 0) return -Errno.EINVAL;
   const end = offset + length;
   if (end > FILE_BYTES_MAX) return -Errno.EFBIG;
+  if (what !== PUNCH_HOLE && exceeds(tree, ino, offset, length, roomBytes())) return -Errno.ENOSPC;
   return apply(tree, caller, inode!, offset, end, what !== 0, keepsSize);
+};
+
+/** True if a range lacks more bytes than `roomBytes`. */
+const exceeds = (
+  tree: Tree,
+  ino: Ino,
+  offset: number,
+  length: number,
+  roomBytes: number,
+): boolean => {
+  if (length <= roomBytes) return false;
+  const there = tree.index.extents(ino, offset, length);
+  return length - there.reduce((sum, extent) => sum + extent.length, 0) > roomBytes;
 };
 
 const apply = (

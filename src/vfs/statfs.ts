@@ -57,7 +57,7 @@ export const volumeFigures = (
   const used = Math.ceil(totals.contentBytes / BLOCK_BYTES);
   const free =
     sizeBytes === undefined
-      ? Math.floor(disk.availableBytes() / BLOCK_BYTES)
+      ? Math.floor(index.roomBytes(disk.availableBytes()) / BLOCK_BYTES)
       : Math.max(0, Math.floor(sizeBytes / BLOCK_BYTES) - used);
   return {
     bsize: BLOCK_BYTES,

@@ -181,7 +181,8 @@ export class Vfs implements Filesystem {
     return removexattr(this.#tree, ino, name);
   }
   fallocate(caller: Caller, ino: Ino, offset: number, length: number, mode: number): Outcome {
-    return fallocate(this.#tree, caller, ino, offset, length, mode);
+    const room = (): number => this.#tree.index.roomBytes(this.#disk.availableBytes());
+    return fallocate(this.#tree, room, caller, ino, offset, length, mode);
   }
   lseek(_caller: Caller, ino: Ino, offset: number, whence: number): Answer<number> {
     return lseek(this.#tree, this.#writeBack, ino, offset, whence);

@@ -17,6 +17,7 @@ import { segmentPath, slotsIn, stagedPlace } from '../../src/log/place.ts';
 import { LogReader } from '../../src/log/reader.ts';
 import { type LogPosition, RECORD_HEADER_BYTES } from '../../src/log/record.ts';
 import { native } from '../../src/native.ts';
+import { until } from '../support/sandbox.ts';
 
 const KiB = 1024;
 const SEGMENT = 256 * KiB;
@@ -192,4 +193,18 @@ test('staged bytes altered on the disk are not shown, whoever wrote them', async
   expect(await again.segments.verify(1)).toEqual(wrong);
   expect(shown(again)).toEqual([false, true, false]);
   await again.abandon();
+});
+
+test('room is what new segments may take: not the reserve, nor what must stay free', async () => {
+  const open = (keep: number): Log =>
+    new Log({
+      ...{ directory, segmentBytes: SEGMENT, reserveBytes: 2 * SEGMENT, end: START },
+      keepFreeBytes: () => keep,
+    });
+  const log = open(10 * SEGMENT);
+  const spares = (): number => readdirSync(directory).length;
+  await until('two are filled ahead', () => spares() === 4);
+  const room = [13.9, 10, 0].map(segments => log.segments.roomBytes(segments * SEGMENT));
+  expect(room).toEqual([5 * SEGMENT, 2 * SEGMENT, 2 * SEGMENT]);
+  await log.close();
 });

@@ -55,6 +55,8 @@ const clip = (extent: Extent, from: number, to: number): Extent => {
 
 /** The index of one volume, in memory. */
 export class MemoryIndex implements Index {
+  /** What `roomBytes` says at most. */
+  room = Number.POSITIVE_INFINITY;
   readonly inodes = new Map<Ino, Row>();
   readonly names = new Map<Ino, Map<Name, Dentry>>();
   readonly attributes = new Map<Ino, Map<Name, Buffer>>();
@@ -172,6 +174,10 @@ export class MemoryIndex implements Index {
 
   isSynced(): boolean {
     return true;
+  }
+
+  roomBytes(freeBytes: number): number {
+    return Math.min(freeBytes, this.room);
   }
 
   totals(): IndexTotals {

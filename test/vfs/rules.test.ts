@@ -119,6 +119,19 @@ describe('content', () => {
     expect(parts.index.syncs).toBe(2);
   });
 
+  test('S-21: fallocate refuses what df has no room for; what is there needs none', () => {
+    const parts = memoryVfs();
+    const ino = file(parts);
+    parts.vfs.write(root, ino, 0, Buffer.alloc(9000), 1);
+    parts.index.room = 5000;
+    const fallocate = (offset: number, length: number, mode: number): unknown =>
+      parts.vfs.fallocate(root, ino, offset, length, mode);
+    for (const mode of [0, 1, 16]) expect(fallocate(0, 14_001, mode)).toBe(-Errno.ENOSPC);
+    expect(fallocate(0, 14_001, 3)).toBe(0);
+    parts.vfs.write(root, ino, 0, Buffer.alloc(9000), 1);
+    expect(fallocate(0, 14_000, 0)).toBe(0);
+  });
+
   test('S-21: other modes of fallocate', () => {
     const parts = memoryVfs();
     const ino = file(parts);
