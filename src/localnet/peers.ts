@@ -58,12 +58,15 @@ export const askPeer = (
             : { 'content-type': 'application/octet-stream', 'content-length': body.length },
       },
       response => {
+        const most = response.statusCode === 200 ? bytesMax : SMALL_BYTES_MAX;
         const chunks: Buffer[] = [];
         let bytes = 0;
         response.on('data', (chunk: Buffer) => {
           bytes += chunk.length;
-          chunks.push(chunk);
-          if (bytes > bytesMax) call.destroy(new Error(`more than ${bytesMax} bytes`));
+          if (bytes <= most) return void chunks.push(chunk);
+          failed(new Error(`more than ${most} bytes`));
+          // Without an error of its own: where all of it has come, nobody hears the connection's any more.
+          call.destroy();
         });
         response.on('error', failed);
         response.on('end', () =>
