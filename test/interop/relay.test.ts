@@ -278,10 +278,14 @@ test.each<[string, RelayProxy['act']]>([
   const before = await tips();
   relay.act = act;
   const bytes = bytesOf(++seed, 1_000);
-  await publish(connect(), bytes);
+  const network = connect();
+  await publish(network, bytes);
   expect(relay.uploads).toHaveLength(1);
   expect(confirmations).toHaveBeenCalled();
   await expectStored(bytes);
+  // It is left alone for a while: the next blob does not go there, and pays no tip.
+  await publish(network, bytesOf(++seed, 1_000));
+  expect(relay.uploads).toHaveLength(1);
   expect((await tips()) - before).toBe(5_000n);
 });
 
