@@ -328,6 +328,8 @@ export interface FuseFace {
   unlockFile(fd: number): void;
   /** A listening unix socket at `path`, where nothing is left of an earlier one: its descriptor, or a negative errno. */
   listenUnix(path: string): number;
+  /** Nanoseconds of CLOCK_REALTIME_COARSE since a second of it; exact for 104 days around that one. */
+  coarseNanoseconds(sinceSecond: number): number;
   /** umount2(2) or fusermount3 -u, on a thread of its own. */
   fuseUnmount(mountPoint: string, lazy: boolean): Promise<MountOutcome>;
 }

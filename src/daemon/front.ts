@@ -12,6 +12,7 @@ import { log } from '../base/log.ts';
 import { workerUrl } from '../base/worker.ts';
 import { Content } from '../content/content.ts';
 import { aadPrefix, packKey, volumeKeys } from '../format/keys.ts';
+import { fileTime } from '../fuse/file-time.ts';
 import { type Mount, mountOf } from '../fuse/mount.ts';
 import { invalidateInode } from '../fuse/notify.ts';
 import type { Session } from '../fuse/session.ts';
@@ -217,6 +218,7 @@ const build = async (
     index,
     frames: content,
     clock: systemClock,
+    fileTime,
     stateDirectory: paths.root,
     writeBack: ino => invalidateInode(mount.device, ino),
     readOnly: config.readOnly,

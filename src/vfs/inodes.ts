@@ -91,6 +91,7 @@ const setTimes = (tree: Tree, changes: SetAttr, fields: Mutable<InodeFields>): v
     fields.mtime = now ? tree.nowSec : mtime;
     fields.mtimeNs = now ? tree.nowNs : (changes.mtimeNs ?? 0);
   }
+  if (ctime !== undefined) tree.stamped(ctime, changes.ctimeNs ?? 0);
   fields.ctime = ctime ?? tree.nowSec;
   fields.ctimeNs = ctime === undefined ? tree.nowNs : (changes.ctimeNs ?? 0);
 };

@@ -3,13 +3,18 @@
  * changes are allowed. Invariant: an inode without a name stays in the index exactly as long as
  * the kernel holds lookups of it; the last forget removes it by a change.
  */
-import type { Clock } from '../base/clock.ts';
 import { Errno } from '../base/errno.ts';
 import type { Ino, Name } from '../base/ids.ts';
 import { NAME_BYTES_MAX } from '../base/limits.ts';
 import type { Change, Index, Inode, InodeFields } from '../meta/types.ts';
 import { LookupCounts } from './lookup-counts.ts';
 import { isDir } from './modes.ts';
+
+/** The kernel's own stamps (6.13) may lead its clock for files by a tick; by more, the clock was set. */
+const AHEAD_NS_MAX = 10_000_000;
+
+/** Seconds since 1970 and nanoseconds. */
+export type FileTime = () => readonly [seconds: number, nanoseconds: number];
 
 /** The tree that a mount shows, as the operations see it. */
 export class Tree {
@@ -21,23 +26,33 @@ export class Tree {
   nowNs = 0;
   /** Files without a name that may get one (O_TMPFILE). */
   readonly linkable = new Set<Ino>();
-  readonly #clock: Clock;
+  readonly #fileTime: FileTime;
+  #stampSec = 0;
+  #stampNs = 0;
   readonly #lookups = new LookupCounts();
   readonly #orphans = new Set<Ino>();
   /** The kernel holds lookups that were counted by an earlier daemon: of which inodes, only it knows. */
   #inherits = false;
 
-  constructor(index: Index, clock: Clock, readOnly: boolean) {
+  constructor(index: Index, fileTime: FileTime, readOnly: boolean) {
     this.index = index;
-    this.#clock = clock;
+    this.#fileTime = fileTime;
     this.readOnly = readOnly;
   }
 
   /** Takes the time for one operation. */
   tick(): void {
-    const ms = this.#clock.nowMs();
-    this.nowSec = Math.floor(ms / 1000);
-    this.nowNs = Math.floor((ms - this.nowSec * 1000) * 1e6);
+    const [sec, ns] = this.#fileTime();
+    const aheadNs = (this.#stampSec - sec) * 1e9 + this.#stampNs - ns;
+    const isAhead = aheadNs > 0 && aheadNs < AHEAD_NS_MAX;
+    this.nowSec = isAhead ? this.#stampSec : sec;
+    this.nowNs = isAhead ? this.#stampNs : ns;
+  }
+
+  /** Hears of a time that the kernel stamped a file with: nothing that comes after is older. */
+  stamped(sec: number, ns: number): void {
+    this.#stampSec = sec;
+    this.#stampNs = ns;
   }
 
   /** A directory in which a name may be looked up or made, or a negative errno. */

@@ -24,7 +24,7 @@ import { link, lookup, readdir, rmdir, unlink } from './names.ts';
 import { copyFileRange, fallocate, lseek } from './ranges.ts';
 import { rename } from './rename.ts';
 import { DiskSpace, volumeFigures } from './statfs.ts';
-import { Tree } from './tree.ts';
+import { type FileTime, Tree } from './tree.ts';
 import { getxattr, listxattr, removexattr, setxattr } from './xattrs.ts';
 
 /** What a mount's file system is made of. */
@@ -33,6 +33,8 @@ export interface VfsParts {
   /** Certified bytes. */
   readonly frames: FrameReader;
   readonly clock: Clock;
+  /** What changes are stamped with; must agree with the kernel, which stamps what is written through its cache. */
+  readonly fileTime: FileTime;
   /** A directory on the disk that holds the log: its free space is what df shows. */
   readonly stateDirectory: string;
   /** Has the kernel hand over a file's written pages (`invalidateInode` of fuse). */
@@ -51,7 +53,7 @@ export class Vfs implements Filesystem {
   readonly #writeBack: (ino: Ino) => Promise<void>;
 
   constructor(parts: VfsParts) {
-    this.#tree = new Tree(parts.index, parts.clock, parts.readOnly ?? false);
+    this.#tree = new Tree(parts.index, parts.fileTime, parts.readOnly ?? false);
     this.#frames = parts.frames;
     this.#writeBack = parts.writeBack;
     this.#disk = new DiskSpace(parts.stateDirectory, parts.clock);

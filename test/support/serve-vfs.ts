@@ -16,6 +16,7 @@ import {
   type Handover,
 } from '../../src/daemon/handover.ts';
 import { takeUp } from '../../src/daemon/take-up.ts';
+import { fileTime } from '../../src/fuse/file-time.ts';
 import type { Shown } from '../../src/fuse/filesystem.ts';
 import { type Mount, mountOf, mountVolume } from '../../src/fuse/mount.ts';
 import { invalidateEntry, invalidateInode } from '../../src/fuse/notify.ts';
@@ -60,6 +61,7 @@ const serve = async (
       },
     },
     clock: systemClock,
+    fileTime,
     stateDirectory: state,
     writeBack: ino => invalidateInode(mount.device, ino),
     sizeBytes,

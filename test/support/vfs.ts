@@ -13,6 +13,7 @@ export class HandClock implements Clock {
   nowMs(): number {
     return this.ms;
   }
+  fileTime = () => [Math.floor(this.ms / 1000), (this.ms % 1000) * 1e6] as const;
   monotonicMs(): number {
     return this.ms;
   }
@@ -46,6 +47,7 @@ export const memoryVfs = <I extends Index = MemoryIndex>(
     index,
     frames: options.frames ?? noFrames,
     clock,
+    fileTime: clock.fileTime,
     stateDirectory: tmpdir(),
     writeBack: async ino => void writtenBack.push(ino),
     readOnly: options.readOnly ?? false,

@@ -5,6 +5,7 @@ mod device;
 mod memory;
 mod mount;
 mod pace;
+mod time;
 mod watch;
 mod wire;
 
