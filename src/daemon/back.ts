@@ -97,6 +97,7 @@ const flushFront: FlushFront = {
     return { directory, seq, release: async () => void (await front.call('releaseSnapshot', id)) };
   },
   commitPack: commit => front.call('commitPack', commit),
+  renewPacks: async ends => void (await front.call('renewPacks', ends)),
   stagedPlace: async addr => {
     await front.call('verifyStaged', slotOf(addr));
     return stagedPlace(paths.log, addr);
@@ -122,8 +123,8 @@ const flusher = new Flusher({
 });
 
 const methods: BackMethods = {
-  flush: (_, signal) =>
-    flusher.run({ signal, onProgress: progress => void front.call('progress', progress) }),
+  flush: ({ epoch }, signal) =>
+    flusher.run({ signal, epoch, onProgress: progress => void front.call('progress', progress) }),
   settle: async () => {
     await flusher.settled();
     return null;

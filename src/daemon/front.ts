@@ -167,6 +167,10 @@ const build = async (
       pipeline.committed(commit);
       return result;
     },
+    renewPacks: async ends => {
+      await index.renewPacks(ends);
+      return null;
+    },
     readFrame: async frame => {
       const place = index.frame(frame);
       if (place === undefined) throw new TuskError('damaged', `the index knows no frame ${frame}`);
@@ -239,7 +243,9 @@ const build = async (
     index,
     flush: async () => {
       pipeline.started();
-      const result = await back.call('flush', null);
+      // A reader's head is somebody else's to move.
+      const epoch = config.readOnly ? undefined : paidWatch.epoch;
+      const result = await back.call('flush', { epoch });
       pipeline.checkpointed();
       return result;
     },
@@ -252,6 +258,9 @@ const build = async (
     journal: paths.journal,
     epochsAhead: config.volume.epochsAhead,
     ask: async () => (await back.call('status', null)).time,
+    renew: () => {
+      if (!config.readOnly) flushes.checkpoint().catch(() => undefined);
+    },
   });
 
   return {

@@ -1,4 +1,5 @@
 /** What the front and the back thread offer each other over the bridge, as plain data. */
+import type { PackNo } from '../base/ids.ts';
 import type { SliverRequest } from '../content/types.ts';
 import type { CheckpointResult, FilePlace, FlushProgress } from '../flush/types.ts';
 import type { PackCommit } from '../meta/types.ts';
@@ -23,7 +24,7 @@ export interface BackStatus {
 /** Methods of the back, called by the front. */
 export type BackMethods = {
   /** Finishes what an earlier daemon left, then makes a checkpoint of everything answered so far. */
-  flush(args: null, signal: AbortSignal): Promise<CheckpointResult>;
+  flush(args: { epoch: number | undefined }, signal: AbortSignal): Promise<CheckpointResult>;
   /** Resolves when no upload's tail is running any more. */
   settle(args: null, signal: AbortSignal): Promise<null>;
   fetch(args: SliverRequest, signal: AbortSignal): Promise<null>;
@@ -44,6 +45,10 @@ export type FrontMethods = {
     args: PackCommit,
     signal: AbortSignal,
   ): Promise<{ applied: number; superseded: number }>;
+  renewPacks(
+    args: readonly { pack: PackNo; endEpoch: number }[],
+    signal: AbortSignal,
+  ): Promise<null>;
   /** Writes the plain bytes of a frame into a file of the scratch directory and says where. */
   readFrame(args: number, signal: AbortSignal): Promise<FilePlace>;
   /** Resolves if the staged bytes of this log segment match their checksums. */

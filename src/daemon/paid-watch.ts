@@ -1,6 +1,6 @@
 /** Keeps an eye on the paid time: what must not be overlooked goes to the log, once. */
 import { log } from '../base/log.ts';
-import { loadPaid } from '../flush/paid.ts';
+import { isDue, lastingEnd, loadPaid } from '../flush/paid.ts';
 import type { EpochTime } from '../walrus/network.ts';
 import { paidReport } from './paid.ts';
 import type { PaidReport } from './report.ts';
@@ -14,6 +14,8 @@ export interface PaidWatchParts {
   readonly epochsAhead: number;
   /** Asks the chain; null if it does not answer. */
   readonly ask: () => Promise<EpochTime | null>;
+  /** Lets a flush renew what runs out. */
+  readonly renew: () => void;
 }
 
 /** The watch of one mounted volume. */
@@ -43,15 +45,23 @@ export class PaidWatch {
     return report;
   }
 
+  /** The epoch, as of the last time that was heard of. */
+  get epoch(): number | undefined {
+    return this.#time?.epoch;
+  }
+
   /** Ends the watch. */
   stop(): void {
     clearInterval(this.#timer);
   }
 
-  #look(): Promise<unknown> {
-    return this.#parts.ask().then(
-      time => this.heard(time),
-      () => undefined,
-    );
+  async #look(): Promise<void> {
+    const time = await this.#parts.ask().catch(() => null);
+    this.heard(time);
+    const { journal, epochsAhead, renew } = this.#parts;
+    const paid = loadPaid(journal);
+    if (time === null || paid === undefined) return;
+    const due = isDue(paid, time.epoch, lastingEnd(time.epoch, epochsAhead));
+    if (due.files || due.checkpoint) renew();
   }
 }

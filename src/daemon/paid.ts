@@ -1,14 +1,8 @@
 /** Until when the volume is paid, as `status` says it, and what people must be warned of. */
 import { formatBytes, formatTime } from '../base/figures.ts';
-import type { FilesPaid, Paid } from '../flush/paid.ts';
+import { type FilesPaid, fewEpochs, type Paid } from '../flush/paid.ts';
 import type { EpochTime } from '../walrus/network.ts';
 import type { Amount, PaidReport } from './report.ts';
-
-/**
- * Fewer epochs than this, the running one counted, are few: half of what a flush pays ahead, so that
- * as much time is left to do something as has passed; and in any case the last one.
- */
-const fewEpochs = (epochsAhead: number): number => Math.max(2, Math.ceil(epochsAhead / 2));
 
 const amountOf = (parts: readonly FilesPaid[]): Amount => ({
   files: parts.reduce((files, part) => files + part.files, 0),
@@ -59,7 +53,7 @@ export const paidReport = (
   if (epochsLeft !== null && epochsLeft < fewEpochs(epochsAhead)) {
     const until = report.endMs === null ? '' : `, until ${formatTime(report.endMs)}`;
     report.warnings.push(
-      `paid time runs out: ${named(report.ending, checkpoint === endEpoch)}, paid until the end of epoch ${endEpoch! - 1} (${epochsLeft === 1 ? 'the running one' : `${epochsLeft} of ${epochsAhead} left`}${until}). Files that are written anew are paid anew`,
+      `paid time runs out: ${named(report.ending, checkpoint === endEpoch)}, paid until the end of epoch ${endEpoch! - 1} (${epochsLeft === 1 ? 'the running one' : `${epochsLeft} of ${epochsAhead} left`}${until}). The next flush of a drive mounted for writing renews that, if wallet and limits allow`,
     );
   }
   return report;

@@ -15,8 +15,9 @@ import type { StoredPack } from './draft.ts';
 import { planFrames } from './frames.ts';
 import { IndexCopy, openSnapshot } from './index-copy.ts';
 import { openJournals, type PackJournal, sweepJournals } from './journal.ts';
-import { countPaid, loadPaid, savePaid } from './paid.ts';
+import { countPaid, isDue, lastingEnd, loadPaid, savePaid } from './paid.ts';
 import { checkAborted, patiently } from './patience.ts';
+import { type RenewalContext, renewPacks, resumeRenewal } from './renewal.ts';
 import { explainDisk, packBytesThatFit } from './room.ts';
 import { dropSpareSlivers } from './sliver-files.ts';
 import { Sources } from './sources.ts';
@@ -33,8 +34,6 @@ import { removeUpload, type Tail, Upload } from './upload.ts';
 
 /** After the first pack, one in this many is checked against the official encoder. */
 const SELF_CHECK_EVERY = 100;
-/** What is stored already is used again while this part of the time that a flush pays ahead is left of its own. */
-const REUSE_PART = 2;
 /** Uploads whose tail may still run while the next pack is sealed: bounds the scratch space. */
 const TAILS_MAX = 4;
 
@@ -42,6 +41,8 @@ const TAILS_MAX = 4;
 export interface RunOptions {
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: FlushProgress) => void;
+  /** The epoch, if the caller knows it and wants to be renewed by then what runs out. */
+  readonly epoch?: number | undefined;
 }
 
 /** Flushes one volume. */
@@ -88,7 +89,7 @@ export class Flusher {
   run(options: RunOptions): Promise<CheckpointResult> {
     return this.#queue(options, async signal => {
       await this.#resume(signal);
-      return this.#checkpoint(signal);
+      return this.#checkpoint(signal, options.epoch);
     });
   }
 
@@ -137,6 +138,7 @@ export class Flusher {
   /** In the order of the packs; what was certainly not paid is dropped and chosen again. */
   async #resume(signal: AbortSignal): Promise<void> {
     const { outbox, journal } = this.#parts.directories;
+    await resumeRenewal(this.#renewal(signal));
     sweepJournals(journal);
     const left = openJournals(journal).filter(({ packId }) => !this.#tails.has(packId));
     for (const pack of left) {
@@ -214,13 +216,33 @@ export class Flusher {
     this.#tails.set(packId, ended);
   }
 
-  async #checkpoint(signal: AbortSignal): Promise<CheckpointResult> {
+  #renewal(signal: AbortSignal): RenewalContext {
+    return { parts: this.#parts, spent: this.#spent, signal };
+  }
+
+  /** Renews what runs out; true if the checkpoint is to be made anew for it. */
+  async #renew(copy: IndexCopy, epoch: number | undefined, signal: AbortSignal): Promise<boolean> {
+    const { directories, limits } = this.#parts;
+    const paid = loadPaid(directories.journal);
+    if (epoch === undefined || paid === undefined) return false;
+    const lasting = lastingEnd(epoch, limits.epochsAhead);
+    const due = isDue(paid, epoch, lasting);
+    if (!due.files) return due.checkpoint;
+    const span = { epoch, lasting, end: epoch + limits.epochsAhead };
+    const renewed = await renewPacks(this.#renewal(signal), copy.db, span);
+    // What was counted is of before a renewal that an earlier daemon left, or of what cannot be renewed.
+    if (renewed === 0) savePaid(directories.journal, { ...paid, files: countPaid(copy.db) });
+    return (renewed ?? 0) > 0 || due.checkpoint;
+  }
+
+  async #checkpoint(signal: AbortSignal, epoch: number | undefined): Promise<CheckpointResult> {
     this.#done.clear();
     this.#tell({ state: 'choosing', bytesDone: 0, bytesTotal: 0, files: 0, packs: 0 });
     const snapshot = await this.#parts.front.snapshot();
     const copy = new IndexCopy(snapshot.directory);
     try {
-      return await this.#store(snapshot, copy, signal);
+      const renewed = await this.#renew(copy, epoch, signal);
+      return await this.#store(snapshot, copy, renewed, signal);
     } finally {
       copy.close();
       await snapshot.release();
@@ -230,6 +252,7 @@ export class Flusher {
   async #store(
     snapshot: FlushSnapshot,
     copy: IndexCopy,
+    renewed: boolean,
     signal: AbortSignal,
   ): Promise<CheckpointResult> {
     const parts = this.#parts;
@@ -239,6 +262,7 @@ export class Flusher {
     const { regions, files, stagedBytes } = choose(copy.db, local);
     local.close();
     if (
+      !renewed &&
       regions.length === 0 &&
       copy.isUnchanged(join(journal, 'checkpoint.db'), head, snapshot.seq)
     ) {
@@ -260,7 +284,7 @@ export class Flusher {
         pending => this.#tell({ pending }),
         () => parts.network.committee({ fresh: true, signal }),
       );
-      const until = epoch + Math.ceil(parts.limits.epochsAhead / REUSE_PART);
+      const until = lastingEnd(epoch, parts.limits.epochsAhead);
       const plan = await planFrames(copy.db, parts.keys, regions, sources, until);
       checkAborted(signal);
       const job: CheckpointJob = {

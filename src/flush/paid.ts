@@ -23,6 +23,22 @@ export interface Paid {
   readonly files: readonly FilesPaid[];
 }
 
+/**
+ * Fewer epochs than this, the running one counted, are few: half of what a flush pays ahead, so that
+ * as much time is left to do something as has passed; and in any case the last one.
+ */
+export const fewEpochs = (epochsAhead: number): number => Math.max(2, Math.ceil(epochsAhead / 2));
+
+/** What is paid until this epoch at least has not run out yet: it is used again, and not renewed. */
+export const lastingEnd = (epoch: number, epochsAhead: number): number =>
+  epoch + Math.min(epochsAhead, fewEpochs(epochsAhead));
+
+/** Is a part of the checkpoint itself, or of files that can still be paid for longer, not paid until `end`? */
+export const isDue = ({ checkpoint, files }: Paid, epoch: number, end: number) => ({
+  checkpoint: checkpoint !== null && checkpoint < end,
+  files: files.some(({ endEpoch }) => endEpoch > epoch && endEpoch < end),
+});
+
 const FILE = 'paid.json';
 /** Stands for the end of the pack that carries the checkpoint: it is paid last and ends last. */
 const CARRIER = 0xffff_ffff;

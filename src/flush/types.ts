@@ -1,6 +1,6 @@
 /** What the flush is made of and what it tells: the parts it is given, its progress, its result. */
 import type { Clock } from '../base/clock.ts';
-import type { BlobId, FrameId, Frost, LogAddr, Mist, Seq, SuiId } from '../base/ids.ts';
+import type { BlobId, FrameId, Frost, LogAddr, Mist, PackNo, Seq, SuiId } from '../base/ids.ts';
 import type { Logger } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import type { VolumeKeys } from '../format/keys.ts';
@@ -26,6 +26,8 @@ export interface FlushFront {
   snapshot(): Promise<FlushSnapshot>;
   /** Enters a certified pack; doing so twice is harmless. */
   commitPack(commit: PackCommit): Promise<{ applied: number; superseded: number }>;
+  /** Packs are paid for longer, until these epochs; *local* when it resolves. */
+  renewPacks(ends: readonly { pack: PackNo; endEpoch: number }[]): Promise<void>;
   /** File and offset of staged bytes; asked once for each log segment, with the address of its first byte. */
   stagedPlace(addr: LogAddr): Promise<FilePlace>;
   /** Opened bytes of an older frame in a file; the file may go when the snapshot is released. */

@@ -125,7 +125,10 @@ export class Applier {
          ON CONFLICT DO NOTHING`,
       ),
       pack: index.prepare(
-        'INSERT OR IGNORE INTO pack(id, pack_id, salt, size, n_shards, blob_id, object_id, end_epoch) VALUES(?,?,?,?,?,?,?,?)',
+        // One that is known may have been paid for longer.
+        `INSERT INTO pack(id, pack_id, salt, size, n_shards, blob_id, object_id, end_epoch) VALUES(?,?,?,?,?,?,?,?)
+         ON CONFLICT(id) DO UPDATE SET end_epoch = excluded.end_epoch WHERE excluded.end_epoch > end_epoch
+         ON CONFLICT DO NOTHING`,
       ),
     };
     this.#nextIno = stateOf(index, 'next_ino');

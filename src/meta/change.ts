@@ -231,7 +231,9 @@ export class IndexChange implements Change {
         memory.frames.set(m.place.frame, m.place, seq);
         return 0;
       case Kind.pack:
-        if (memory.packs.get(m.row.pack) === null) memory.packs.set(m.row.pack, m.row, seq);
+        // One that is known may have been paid for longer.
+        if (m.row.endEpoch > (memory.packs.get(m.row.pack)?.endEpoch ?? -1))
+          memory.packs.set(m.row.pack, m.row, seq);
         return 0;
       case Kind.inode:
         return 0;

@@ -23,6 +23,7 @@ import { IndexChange } from './change.ts';
 import { commitPack } from './commit-pack.ts';
 import { Memory } from './memory.ts';
 import type { LastAnswer } from './messages.ts';
+import { Kind } from './mutation.ts';
 import type { Queries } from './queries.ts';
 import { Reclaimer } from './reclaim.ts';
 import type { TailReader } from './tails.ts';
@@ -246,6 +247,21 @@ export class MetaIndex implements Index {
     await this.sync();
     this.#reclaimer.soon();
     return result;
+  }
+
+  async renewPacks(ends: readonly { pack: PackNo; endEpoch: number }[]): Promise<void> {
+    this.#throwIfFatal();
+    const change = new IndexChange(this);
+    for (const { pack, endEpoch } of ends) {
+      const row = this.pack(pack);
+      if (row !== undefined) change.put({ kind: Kind.pack, row: { ...row, endEpoch } });
+    }
+    if (change.commit(true) < 0)
+      throw new TuskError(
+        'disk_full',
+        'no space is left in the state directory to note until when packs are paid: free some space',
+      );
+    await this.sync();
   }
 
   orphans(): Ino[] {

@@ -179,6 +179,8 @@ export interface Index {
   snapshot(directory: string): Promise<IndexSnapshot>;
   /** Enters a certified pack, a slice at a time so that the front stays responsive; ranges overwritten meanwhile are left alone. Returns when *local*. */
   commitPack(commit: PackCommit): Promise<{ applied: number; superseded: number }>;
+  /** Packs are paid for longer, until these epochs. Returns when *local*. */
+  renewPacks(ends: readonly { pack: PackNo; endEpoch: number }[]): Promise<void>;
   /** Inodes without a name, as of the start. */
   orphans(): Ino[];
   /** Removes inodes without a name that nobody will give back (after a crash): called once before mounting anew. */

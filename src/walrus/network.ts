@@ -194,6 +194,15 @@ export interface CertifyRequest {
   };
 }
 
+/** What an extension needs to know. */
+export interface ExtendRequest {
+  readonly blobObjectIds: readonly SuiId[];
+  /** First epoch that shall not be paid; what is paid so far already is left as it is. */
+  readonly endEpoch: Epoch;
+  /** Most FROST that the extension of one of them may cost; above: `over_budget`. */
+  readonly walMaxEach: Frost;
+}
+
 /** Walrus and Sui as tuskfs uses them. */
 export interface Network {
   /** Address of the wallet that signs. */
@@ -209,12 +218,8 @@ export interface Network {
   signRegister(request: RegisterRequest, signal?: AbortSignal): Promise<SignedTx>;
   signCertify(request: CertifyRequest, signal?: AbortSignal): Promise<SignedTx>;
   signDelete(blobObjectId: SuiId, signal?: AbortSignal): Promise<SignedTx>;
-  signExtend(
-    blobObjectId: SuiId,
-    epochs: number,
-    walMax: Frost,
-    signal?: AbortSignal,
-  ): Promise<SignedTx>;
+  /** Extends, in one transaction, those that end earlier and have not ended; undefined if there are none. */
+  signExtend(request: ExtendRequest, signal?: AbortSignal): Promise<SignedTx | undefined>;
   /**
    * Sends exactly these bytes (again if need be) until the transaction is final and readers see its
    * effects. A transaction that failed on chain is a result with `ok: false`; `tx_expired` if it can

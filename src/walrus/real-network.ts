@@ -5,6 +5,7 @@
 import { type Clock, systemClock } from '../base/clock.ts';
 import { TuskError } from '../base/errors.ts';
 import type { BlobId, SuiId } from '../base/ids.ts';
+import { log } from '../base/log.ts';
 import { type Random, systemRandom } from '../base/random.ts';
 import { RateLimiter } from '../base/rate.ts';
 import { attributesOf, BLOB_MASK, blobFromObject, blobsOf } from './chain/blobs.ts';
@@ -33,6 +34,7 @@ import type {
   CertifyRequest,
   Committee,
   EncodedFile,
+  ExtendRequest,
   Network,
   NodeHealth,
   Prices,
@@ -236,22 +238,39 @@ export class RealNetwork implements Network {
     }, signal);
   }
 
-  signExtend(
-    blobObjectId: SuiId,
-    epochs: number,
-    walMax: bigint,
-    signal?: AbortSignal,
-  ): Promise<SignedTx> {
+  /** Those of the blobs that can be paid for longer, within the limit, and what that costs now. */
+  async #extensions({ blobObjectIds, endEpoch, walMaxEach }: ExtendRequest, signal?: AbortSignal) {
+    const [{ originalPackage }, prices] = await Promise.all([
+      this.#state.refs(signal),
+      this.#state.prices(true, signal),
+    ]);
+    const found: { blob: ObjectRef; epochs: number; cost: bigint }[] = [];
+    let refused: TuskError | undefined;
+    for (const id of blobObjectIds) {
+      const object = await readOwned(this.#rpc, this.#known, id, BLOB_MASK, this.#parts, signal);
+      const facts = blobFromObject(object, originalPackage);
+      const lives = facts?.certifiedEpoch !== undefined && facts.endEpoch > prices.epoch;
+      if (!lives || facts.endEpoch >= endEpoch) continue;
+      const epochs = endEpoch - facts.endEpoch;
+      const cost = quoteExtension(facts.storageBytes, epochs, prices);
+      if (cost > walMaxEach) refused = overBudget(`extending ${id}`, cost, walMaxEach);
+      else found.push({ blob: refOf(object!), epochs, cost });
+    }
+    if (refused !== undefined && found.length === 0) throw refused;
+    if (refused !== undefined) log('walrus').warn(refused.message);
+    return found;
+  }
+
+  async signExtend(request: ExtendRequest, signal?: AbortSignal): Promise<SignedTx | undefined> {
+    if ((await this.#extensions(request, signal)).length === 0) return undefined;
     return this.#sign(async refs => {
-      const [blob, facts, prices] = await Promise.all([
-        this.#owned(blobObjectId, 'Blob object', signal),
-        this.blobObject(blobObjectId, signal),
-        this.#state.prices(true, signal),
-      ]);
-      const cost = quoteExtension(facts?.storageBytes ?? 0, epochs, prices);
-      const what = `extending ${blobObjectId}`;
+      // Read again with each attempt: versions and prices are those of the transaction.
+      const extensions = await this.#extensions(request, signal);
+      const cost = extensions.reduce((sum, each) => sum + each.cost, 0n);
+      const walMax = request.walMaxEach * BigInt(extensions.length);
+      const what = `extending ${extensions.length} blobs`;
       const paid = await this.#payment(what, cost, walMax, refs.walType, signal);
-      return extendTx(refs, blob, epochs, paid.coins, paid.amount);
+      return extendTx(refs, extensions, paid.coins, paid.amount);
     }, signal);
   }
 

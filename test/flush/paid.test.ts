@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { TuskError } from '../../src/base/errors.ts';
 import { nameFromText, ROOT_INO } from '../../src/base/ids.ts';
 import { seededRandom } from '../../src/base/random.ts';
 import { loadPaid } from '../../src/flush/paid.ts';
@@ -19,6 +20,13 @@ afterEach(async () => {
   rmSync(root, { recursive: true, force: true });
 });
 
+/** Another process over the same directories, as after a crash. */
+const reopened = async () => {
+  await volume.close();
+  volume = await FlushVolume.open(root);
+};
+const extensions = () =>
+  volume.network.entries().filter(({ request }) => request.kind === 'extend');
 const paid = () => loadPaid(join(root, 'journal'));
 
 test('each file counts once, where the first of its bytes ends', async () => {
@@ -50,4 +58,71 @@ test('an index that came from elsewhere is counted by the next flush, though not
   rmSync(join(root, 'journal', 'paid.json'));
   expect(await volume.sync()).toMatchObject({ stored: false });
   expect(paid()).toEqual({ checkpoint: null, files: [{ endEpoch: 6, files: 1, bytes: 5000 }] });
+});
+
+test('packs that files use are renewed before they run out, and a checkpoint says so', async () => {
+  volume.write('kept', 0, seededRandom(1).bytes(100_000));
+  await volume.sync();
+  volume.write('gone', 0, seededRandom(2).bytes(100_000));
+  await volume.sync();
+  const change = volume.index.change();
+  const { ino } = volume.index.lookup(ROOT_INO, nameFromText('gone'))!;
+  change.removeDentry(ROOT_INO, nameFromText('gone'));
+  change.removeInode(ino);
+  change.commit();
+  volume.network.epoch = 3;
+  await volume.sync(3);
+  expect(extensions()).toHaveLength(0);
+
+  volume.network.epoch = 4;
+  expect(await volume.sync(4)).toMatchObject({ stored: true });
+  // The pack of `gone` carries nothing that is used.
+  expect(extensions().map(({ request }) => request)).toMatchObject([
+    { objectIds: [volume.index.pack(1)!.objectId], endEpoch: 9 },
+  ]);
+  expect(volume.index.pack(1)!.endEpoch).toBe(9);
+  expect(volume.index.pack(2)!.endEpoch).toBe(6);
+  expect(paid()).toEqual({ checkpoint: 9, files: [{ endEpoch: 9, files: 1, bytes: 100_000 }] });
+  expect(await volume.sync(4)).toMatchObject({ stored: false, wal: 0n });
+  await reopened();
+  expect(volume.index.pack(1)!.endEpoch).toBe(9);
+});
+
+test('a renewal that was cut short is paid once', async () => {
+  volume.write('file', 0, seededRandom(1).bytes(100_000));
+  await volume.sync();
+  const before = volume.flusher.spent.wal;
+  volume.network.epoch = 4;
+  const { network } = volume;
+  const send = network.submit.bind(network);
+  network.submit = async tx => {
+    await send(tx);
+    throw new TuskError('internal', 'the daemon died here');
+  };
+  await volume.sync(4).catch(() => undefined);
+  expect(extensions()).toHaveLength(1);
+  await reopened();
+  volume.network.epoch = 4;
+  await volume.sync(4);
+  expect(extensions()).toHaveLength(1);
+  expect(volume.index.pack(1)!.endEpoch).toBe(9);
+  const { wal } = volume.flusher.spent;
+  // One extension; registration and certification of one checkpoint.
+  expect(wal - before).toBe(30n);
+});
+
+test('what is over is not extended, and a flush goes on when renewing fails', async () => {
+  volume.write('file', 0, seededRandom(1).bytes(100_000));
+  await volume.sync();
+  volume.network.epoch = 4;
+  volume.network.signExtend = async () => {
+    throw new TuskError('over_budget', 'too dear');
+  };
+  volume.write('new', 0, Buffer.alloc(10, 1));
+  expect(await volume.sync(4)).toMatchObject({ stored: true });
+  expect(volume.index.pack(1)!.endEpoch).toBe(6);
+  await reopened();
+  volume.network.epoch = 6;
+  await volume.sync(6);
+  expect(extensions()).toHaveLength(0);
 });

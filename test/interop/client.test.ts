@@ -334,10 +334,15 @@ test('extending pays for epochs, deleting gives the blob up', async () => {
   const file = await encode(directory, bytesOf(121, 1_000));
   const { objectId } = await publish(network, file);
   const { endEpoch } = (await network.blobObject(objectId))!;
-  const extend = await network.submit(await network.signExtend(objectId, 3, 10n ** 15n));
+  const request = { blobObjectIds: [objectId], endEpoch: endEpoch + 3, walMaxEach: 10n ** 15n };
+  await expect(network.signExtend({ ...request, walMaxEach: 1n })).rejects.toMatchObject({
+    code: 'over_budget',
+  });
+  const extend = await network.submit((await network.signExtend(request))!);
   expect(extend).toMatchObject({ ok: true });
   expect(extend.walSpent).toBeGreaterThan(0n);
   expect((await network.blobObject(objectId))!.endEpoch).toBe(endEpoch + 3);
+  expect(await network.signExtend(request)).toBeUndefined();
   const gone = await network.submit(await network.signDelete(objectId));
   expect(gone).toMatchObject({ ok: true });
   expect(await network.blobObject(objectId)).toBeUndefined();

@@ -11,6 +11,7 @@ import type {
   BlobRef,
   CertifyRequest,
   EncodedFile,
+  ExtendRequest,
   Network,
   RegisterRequest,
   SignedTx,
@@ -122,10 +123,8 @@ export class FaultyNetwork implements Network {
   signDelete(blobObjectId: SuiId, signal?: AbortSignal) {
     return this.#through('signDelete', signal, () => this.#inner.signDelete(blobObjectId, signal));
   }
-  signExtend(blobObjectId: SuiId, epochs: number, walMax: bigint, signal?: AbortSignal) {
-    return this.#through('signExtend', signal, () =>
-      this.#inner.signExtend(blobObjectId, epochs, walMax, signal),
-    );
+  signExtend(request: ExtendRequest, signal?: AbortSignal) {
+    return this.#through('signExtend', signal, () => this.#inner.signExtend(request, signal));
   }
   submit(tx: SignedTx, signal?: AbortSignal) {
     return this.#through('submit', signal, () => this.#inner.submit(tx, signal));

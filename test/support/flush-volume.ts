@@ -89,6 +89,7 @@ export class FlushVolume {
     return {
       snapshot: () => index.snapshot(join(root, 'scratch', `snapshot-${++this.#snapshots}`)),
       commitPack: commit => index.commitPack(commit),
+      renewPacks: ends => index.renewPacks(ends),
       stagedPlace: async addr => {
         await index.verifyStaged(slotOf(addr));
         return stagedPlace(join(root, 'log'), addr);
@@ -146,8 +147,8 @@ export class FlushVolume {
     return out;
   }
 
-  sync() {
-    return this.flusher.run({ signal: AbortSignal.timeout(100_000) });
+  sync(epoch?: number) {
+    return this.flusher.run({ signal: AbortSignal.timeout(100_000), epoch });
   }
 
   async close(): Promise<void> {

@@ -149,6 +149,7 @@ export class MemoryIndex implements Index {
   async snapshot(): Promise<IndexSnapshot> {
     throw new Error('a memory index has no snapshots');
   }
+  async renewPacks(): Promise<void> {}
   async commitPack(commit: PackCommit): Promise<{ applied: number; superseded: number }> {
     this.packs.set(commit.pack.pack, commit.pack);
     for (const frame of commit.frames) this.frames.set(frame.frame, frame);

@@ -15,6 +15,7 @@ import type {
   CertifyRequest,
   Committee,
   EncodedFile,
+  ExtendRequest,
   Network,
   RegisterRequest,
   SignedTx,
@@ -31,7 +32,8 @@ type Request =
       epochsAhead: number;
       attributes: Record<string, string>;
     }
-  | { kind: 'certify'; objectId: string; head: CertifyRequest['head'] };
+  | { kind: 'certify'; objectId: string; head: CertifyRequest['head'] }
+  | { kind: 'extend'; objectIds: string[]; endEpoch: number };
 
 interface Entry {
   digest: string;
@@ -90,6 +92,9 @@ export class MemoryNetwork implements Network {
           storageBytes: request.size * 5,
           attributes: { ...request.attributes },
         });
+      else if (request.kind === 'extend')
+        for (const id of request.objectIds)
+          objects.set(id, { ...objects.get(id)!, endEpoch: request.endEpoch });
       else {
         const { head, objectId } = request;
         const object = objects.get(objectId)!;
@@ -144,8 +149,14 @@ export class MemoryNetwork implements Network {
   signDelete(): Promise<SignedTx> {
     throw new Error('a flush deletes nothing');
   }
-  signExtend(): Promise<SignedTx> {
-    throw new Error('a flush extends nothing');
+  async signExtend({ blobObjectIds, endEpoch }: ExtendRequest): Promise<SignedTx | undefined> {
+    const objects = this.objects();
+    const objectIds = blobObjectIds.filter(id => {
+      const end = objects.get(id)?.endEpoch ?? 0;
+      return end > this.epoch && end < endEpoch;
+    });
+    if (objectIds.length === 0) return undefined;
+    return this.#sign({ kind: 'extend', objectIds, endEpoch });
   }
 
   async submit(tx: SignedTx): Promise<TxResult> {
@@ -171,6 +182,7 @@ export class MemoryNetwork implements Network {
     if (failure !== undefined) return { digest, ok: false, ...failure };
     if (request.kind === 'register')
       return { digest, ok: true, error: '', blobObjectId: `0x${digest}` };
+    if (request.kind === 'extend') return { digest, ok: true, error: '' };
     const { previous, key } = request.head ?? {};
     if (previous !== undefined && this.objects().get(previous)?.attributes[key!] === undefined) {
       const abort = { module: 'blob', fn: 'remove_metadata_pair', code: 1 };

@@ -163,22 +163,23 @@ export const deleteTx = (refs: SystemRefs, owner: SuiId, blobRef: ObjectRef): Tr
   return recipe.tx;
 };
 
-/** Pay for more epochs of a certified blob. */
+/** Pay for more epochs of certified blobs, out of one coin. */
 export const extendTx = (
   refs: SystemRefs,
-  blobRef: ObjectRef,
-  epochs: number,
+  extensions: readonly { readonly blob: ObjectRef; readonly epochs: number }[],
   coins: readonly ObjectRef[],
   amount: Frost,
 ): Transaction => {
   const recipe = new Recipe(refs);
   recipe.paying(coins, amount, payment => {
-    recipe.call('system', 'extend_blob', [
-      recipe.system(true),
-      recipe.owned(blobRef),
-      recipe.tx.pure.u32(epochs),
-      payment,
-    ]);
+    const system = recipe.system(true);
+    for (const { blob, epochs } of extensions)
+      recipe.call('system', 'extend_blob', [
+        system,
+        recipe.owned(blob),
+        recipe.tx.pure.u32(epochs),
+        payment,
+      ]);
   });
   return recipe.tx;
 };
