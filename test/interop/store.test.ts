@@ -6,7 +6,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { parseRatePlan } from '../../src/base/rate.ts';
 import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts';
 import { RealNetwork } from '../../src/walrus/real-network.ts';
@@ -86,6 +86,8 @@ test('limits of upload and download are kept', async () => {
   const file = await encode(directory, bytes);
   const objectId = await register(network, file);
   network.limits.upload.plan = parseRatePlan('1M');
+  // On a busy machine time alone would not show that everything went by the limit.
+  const taken = vi.spyOn(network.limits.upload, 'take');
   let bytesTotal = 0;
   let startMs = performance.now();
   const run = network.store(
@@ -100,6 +102,8 @@ test('limits of upload and download are kept', async () => {
     },
   );
   expect(await run.tail).toEqual({ shards: 100, missing: [] });
+  const counted = taken.mock.calls.reduce((sum, [amount]) => sum + amount, 0);
+  expect(counted).toBeGreaterThan(bytesTotal);
   // The last sliver is owed when it is sent; a tenth of a second is for clocks.
   const atLeast = (amount: number) => ((amount - 20_000) / 2 ** 20) * 1000 - 100;
   expect(performance.now() - startMs).toBeGreaterThan(atLeast(bytesTotal));
