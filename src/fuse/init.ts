@@ -21,13 +21,13 @@ const INIT_OUT_BYTES = 64;
 /** A request this long has flags2. */
 const EXTENDED_BYTES = 60;
 
+/** Without ASYNC_DIO: a direct write of libaio or io_uring would leave what a reader beside it had put into the page cache. */
 const WANTED =
   Init.ASYNC_READ |
   Init.BIG_WRITES |
   Init.DONT_MASK |
   Init.DO_READDIRPLUS |
   Init.READDIRPLUS_AUTO |
-  Init.ASYNC_DIO |
   Init.WRITEBACK_CACHE |
   Init.PARALLEL_DIROPS |
   Init.POSIX_ACL |
