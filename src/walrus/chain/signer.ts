@@ -81,9 +81,11 @@ export class Signer {
     const left = total - fromGas;
     if (left <= 0n) throw unfunded(owner, fromGas + gasPrice * GAS_OVERHEAD_UNITS, total, 'SUI');
     const probe = left < GAS_PROBE_MIST ? left : GAS_PROBE_MIST;
-    const used = await this.#simulate(await this.#withGas(tx, coins, probe, fromGas), signal);
+    const gasOf = (amount: Mist) => chooseCoins(coins, amount + fromGas, owner, 'SUI');
+    const used = await this.#simulate(await withGas(tx, gasOf(probe), probe), signal);
     const budget = budgetFor(used, gasPrice);
-    const bytes = await this.#withGas(tx, coins, budget, fromGas);
+    // No fewer coins than were simulated: each that is merged into the first gives back its storage.
+    const bytes = await withGas(tx, gasOf(budget > probe ? budget : probe), budget);
     const { signature } = await this.#wallet.signTransaction(bytes);
     return {
       digest: TransactionDataBuilder.getDigestFromBytes(bytes),
@@ -91,20 +93,6 @@ export class Signer {
       signature,
       expiresAfterEpoch: epoch + EPOCHS_VALID,
     };
-  }
-
-  async #withGas(
-    tx: Transaction,
-    coins: readonly Coin[],
-    budget: Mist,
-    fromGas: Mist,
-  ): Promise<Uint8Array> {
-    const chosen = chooseCoins(coins, budget + fromGas, this.#wallet.address, 'SUI');
-    tx.setGasPayment(
-      chosen.map(({ objectId, version, digest }) => ({ objectId, version, digest })),
-    );
-    tx.setGasBudget(budget);
-    return tx.build();
   }
 
   /** Gas that a transaction would use now; rejects if it would fail. */
@@ -133,6 +121,12 @@ export class Signer {
     return effects.gasUsed;
   }
 }
+
+const withGas = (tx: Transaction, coins: readonly Coin[], budget: Mist): Promise<Uint8Array> => {
+  tx.setGasPayment(coins.map(({ objectId, version, digest }) => ({ objectId, version, digest })));
+  tx.setGasBudget(budget);
+  return tx.build();
+};
 
 /** What Sui may take: computation and storage less rebate, an overhead, and a fifth for drift. */
 const budgetFor = (used: GrpcTypes.GasCostSummary, gasPrice: bigint): bigint => {
