@@ -50,8 +50,8 @@ export const sayWarnings = (warnings: readonly string[]): void => {
 /** How an unmounted volume was left. */
 export const describeUmount = (name: string, report: SyncReport): string => {
   const done = `${name} is unmounted.`;
-  if (report.openFiles === true)
-    return `${done} Programs still have files open there: what they write is kept and sent when they close the last one. So far: ${describeSync(report)}`;
+  if (report.isHeld === true)
+    return `${done} Programs still have files open there, or a container (another mount namespace) still shows it: what they write is kept and sent when the last of them lets go. So far: ${describeSync(report)}`;
   if (report.pending === '') return `${done} ${describeSync(report)}`;
   if (report.fault !== '') return `${done} ${describePending(report)}`;
   const next = report.isStuck ? '' : '; mount the volume again to send them';

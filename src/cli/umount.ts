@@ -59,7 +59,7 @@ export const registerUmount = (program: Command): void => {
         } finally {
           bar.clear();
         }
-        if (report.openFiles !== true) await left(target.paths.socket);
+        if (report.isHeld !== true) await left(target.paths.socket);
         if (options.json === true) print(true, report, () => '');
         else say(describeUmount(target.name, report));
         sayWarnings(report.warnings);

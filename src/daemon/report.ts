@@ -90,8 +90,8 @@ export interface SyncReport {
   isStuck: boolean;
   /** As in `StatusReport`: what is pending may be lost then. */
   fault: string;
-  /** Set by a lazy unmount: programs still have files open, the daemon stays until they close them. */
-  openFiles?: boolean;
+  /** Set by an unmount: open files or other mount namespaces still hold the mount, the daemon stays until they let go. */
+  isHeld?: boolean;
   /** Of `StatusReport.paid`. */
   warnings: string[];
   wal: string;

@@ -26,6 +26,8 @@ const EXIT_PENDING = 4;
 const EXIT_FAILED = 1;
 /** A mount without open files is gone this soon after it was detached. */
 const DETACH_MS = 1000;
+/** One that nobody uses here is gone this soon, on a busy machine too, unless other mount namespaces show it. */
+const GONE_MS = 5000;
 const HAND_OVER_MS = 10_000;
 /** A new daemon has heard from the chain by then, if the chain answers. */
 const PAID_MS = 5000;
@@ -139,22 +141,19 @@ class Daemon {
     const timeoutMs =
       typeof args.timeoutMs === 'number' ? args.timeoutMs : front.config.stopTimeoutMs;
     this.#farewell = { timeoutMs, context };
-    if (args.lazy !== true) {
-      try {
-        await front.mount.unmount();
-      } catch (error) {
-        this.#farewell = before;
-        throw error;
-      }
-      await front.ended;
-      return this.#finish();
+    const lazy = args.lazy === true;
+    try {
+      await front.mount.unmount({ lazy });
+    } catch (error) {
+      this.#farewell = before;
+      throw error;
     }
-    await front.mount.unmount({ lazy: true });
-    if (await within(front.ended, DETACH_MS)) return this.#finish();
-    // Programs with open files keep the mount; what they still write is flushed when the last closes.
+    if (await within(front.ended, lazy ? DETACH_MS : GONE_MS)) return this.#finish();
+    // Open files keep the mount, or a copy of it in another mount namespace; what programs still
+    // write there is flushed when the last lets go.
     this.#farewell = before;
     const report = await checkpointWithin(front, timeoutMs, context);
-    return { ...report, openFiles: true };
+    return { ...report, isHeld: true };
   }
 
   async dropCache(): Promise<{ cacheBytes: number; stagedBytes: number }> {

@@ -92,7 +92,7 @@ describe('the life of a mount', () => {
     await until('the file is open', () => existsSync(sandbox.path('open')));
     const lazily = await sandbox.tuskfs(['umount', '--lazy', mountPoint]);
     expect(lazily).toMatchObject({ status: 0 });
-    expect(lazily.stderr).toMatch(/unmounted.*still have files open.*sent when they close/);
+    expect(lazily.stderr).toMatch(/unmounted.*still have files open.*sent when the last/);
     const soon = await sandbox.tuskfs(['mount', 'drive', mountPoint]);
     expect(soon.stderr).toMatch(/files open there/);
     expect(soon.status).toBe(5);
@@ -105,6 +105,32 @@ describe('the life of a mount', () => {
     expect(durability.received.files + durability.local.files).toBe(0);
     expect(await sandbox.sh(`cat ${mountPoint}/late`)).toBe('one\ntwo\n');
     await sandbox.umount(mountPoint);
+  });
+
+  it('a container that still shows it does not hold umount up: the daemon works until it is gone', async () => {
+    const mountPoint = await sandbox.mount('drive');
+    const { pid } = await sandbox.status('drive');
+    const wait = 'touch shown; while [ ! -e leave ]; do sleep 0.05; done';
+    const container = sandbox.spawn('unshare', [
+      '-m',
+      '--propagation',
+      'private',
+      'bash',
+      '-c',
+      wait,
+    ]);
+    await until('the container runs', () => existsSync(sandbox.path('shown')));
+    await sandbox.sh(`echo last > ${mountPoint}/last`);
+    const left = await sandbox.tuskfs(['umount', 'drive']);
+    expect(left).toMatchObject({ status: 0 });
+    expect(left.stderr).toMatch(
+      /unmounted.*a container .* still shows it.*everything is on the network/,
+    );
+    expect((await sandbox.status('drive')).pid).toBe(pid);
+    const gone = new Promise(resolve => container.on('exit', resolve));
+    await sandbox.sh('touch leave');
+    await gone;
+    await ended(pid, mountPoint);
   });
 
   it('two mounts at the same moment: one wins, the other is told', async () => {
