@@ -5,6 +5,7 @@ import {
   mkdirSync,
   openSync,
   renameSync,
+  rmSync,
   statSync,
   writeFileSync,
   writeSync,
@@ -50,28 +51,30 @@ export const writeWhole = (fd: number, bytes: Uint8Array, offset: number): void 
     done += writeSync(fd, bytes, done, bytes.length - done, offset + done);
 };
 
-/** Makes a file that must not be there yet, for good; EEXIST if it is. */
-export const createFile = (path: string, data: string | Uint8Array, mode = 0o600): void => {
-  const fd = openSync(path, 'wx', mode);
+/** Writes a file for good; one that cannot be written whole is removed. */
+const writeSynced = (path: string, data: string | Uint8Array, flag: string, mode: number): void => {
+  const fd = openSync(path, flag, mode);
   try {
     writeFileSync(fd, data);
     fsyncSync(fd);
+  } catch (error) {
+    rmSync(path, { force: true });
+    throw error;
   } finally {
     closeSync(fd);
   }
+};
+
+/** Makes a file that must not be there yet, for good; EEXIST if it is. */
+export const createFile = (path: string, data: string | Uint8Array, mode = 0o600): void => {
+  writeSynced(path, data, 'wx', mode);
   syncDirectory(dirname(path));
 };
 
 /** Replaces a file as one step: after a crash it holds the old bytes or the new, never a mix. */
 export const replaceFile = (path: string, data: string | Uint8Array, mode = 0o600): void => {
   const draft = `${path}.new`;
-  const fd = openSync(draft, 'w', mode);
-  try {
-    writeFileSync(fd, data);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
+  writeSynced(draft, data, 'w', mode);
   renameSync(draft, path);
   syncDirectory(dirname(path));
 };

@@ -330,7 +330,7 @@ const linkOnce = (from: string, to: string): void => {
   syncDirectory(join(to, '..'));
 };
 
-/** Removes the files of an upload whose tail is over. */
+/** Gives up the files of an upload whose tail is over. */
 export const removeUpload = (parts: FlushParts, journal: PackJournal): void => {
   leaveSliverFile(parts.directories.scratch, journal.packId);
   rmSync(join(parts.directories.outbox, `${journal.packId}.pack`), { force: true });

@@ -1,8 +1,8 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { createFile, makeDirectory } from '../../src/base/files.ts';
+import { createFile, makeDirectory, replaceFile } from '../../src/base/files.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'tuskfs-files-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -25,4 +25,15 @@ test('a file that is there is not made anew', () => {
   expect(() => createFile(path, 'second')).toThrow(/EEXIST/);
   expect(readFileSync(path, 'utf8')).toBe('first');
   expect(statSync(path).mode & 0o777).toBe(0o600);
+});
+
+test('what cannot be written whole leaves nothing behind, nor changes what was there', () => {
+  // No bytes: as a full disk does, this stops the write once the file is open.
+  const broken = 5 as never;
+  const [path, kept] = [join(root, 'broken'), join(root, 'kept')];
+  replaceFile(kept, 'old');
+  expect(() => createFile(path, broken)).toThrow();
+  expect(() => replaceFile(kept, broken)).toThrow();
+  for (const left of [path, `${kept}.new`]) expect(existsSync(left)).toBe(false);
+  expect(readFileSync(kept, 'utf8')).toBe('old');
 });
