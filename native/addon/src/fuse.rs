@@ -1,6 +1,8 @@
 //! The `fuse` section of src/native.ts: mounting, and the descriptor of /dev/fuse as seen by the
 //! event loop. The protocol itself is spoken in TypeScript; nothing here looks into a request.
 
+mod awake;
+mod beside;
 mod device;
 mod memory;
 mod mount;

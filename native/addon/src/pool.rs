@@ -41,11 +41,16 @@ const SLICE_NS: u64 = 100_000_000;
 /// Makes the calling thread one of the background: whoever wakes up takes its processor at once.
 #[napi]
 pub fn enter_background() {
+    give_way(NICE);
+}
+
+/// Lowers the calling thread's priority to `nice`, and lets who wakes up take its processor at once.
+pub fn give_way(nice: i32) {
     let attr = SchedAttr {
         size: size_of::<SchedAttr>() as u32,
         policy: libc::SCHED_OTHER as u32,
         flags: 0,
-        nice: getpriority_process(None).unwrap_or(0).max(NICE),
+        nice: getpriority_process(None).unwrap_or(0).max(nice),
         priority: 0,
         runtime: SLICE_NS,
         deadline: 0,

@@ -1,6 +1,7 @@
 //! When to look again for a request before going back to the event loop. A round trip through
 //! the kernel's scheduler costs more than answering, so after recent activity the front looks on
-//! for some microseconds; it never does so while idle, and never keeps other events waiting.
+//! for some microseconds; it never does so while idle, and never keeps other events waiting. Nor
+//! does it when it is `beside` the program that asks, which could not go on meanwhile.
 
 use std::cell::Cell;
 
@@ -27,6 +28,7 @@ pub struct Pace {
     turn_ended: Cell<u64>,
     served: Cell<bool>,
     credit: Cell<u32>,
+    beside: Cell<bool>,
 }
 
 impl Pace {
@@ -35,6 +37,8 @@ impl Pace {
         let now = now_ns();
         if now - self.turn_ended.get() < NEAR_NS {
             self.credit.set((self.credit.get() + 1).min(CREDIT_MAX));
+        } else if self.beside.get() {
+            self.credit.set(self.credit.get().saturating_sub(1));
         }
         self.turn_began.set(now);
         self.served.set(false);
@@ -53,15 +57,23 @@ impl Pace {
 
     /// Until when to look for a request that is not there yet; `now` or earlier: not at all.
     pub fn look_until(&self, now: u64) -> u64 {
-        if self.served.get() && self.credit.get() > 0 {
+        if self.served.get() && self.is_lively() && !self.beside.get() {
             (now + SPIN_NS).min(self.turn_began.get() + TURN_NS)
         } else {
             now
         }
     }
 
-    pub fn request_came(&self, spun: bool) {
+    /// True while one request comes soon after the other.
+    pub fn is_lively(&self) -> bool {
+        self.credit.get() > 0
+    }
+
+    /// `spun`: it was looked for. `beside`: who sent it waits on the front's own processor, as far
+    /// as that can be had.
+    pub fn request_came(&self, spun: bool, beside: bool) {
         self.served.set(true);
+        self.beside.set(beside);
         if spun {
             self.credit.set(CREDIT_MAX);
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use napi::bindgen_prelude::*;
 use rustix::io::{Errno, IoSlice, read, write, writev};
 
+use super::beside::Beside;
 use super::memory::Memory;
 use super::pace::{Pace, now_ns};
 
@@ -17,6 +18,14 @@ const PAGE: usize = 4096;
 const WRITE_HEAD: usize = 80;
 /// Where requests begin in their buffer.
 pub const REQUEST_AT: usize = PAGE - WRITE_HEAD;
+/// `opcode` and `pid` of fuse_in_header, and `size` of fuse_read_in and fuse_write_in.
+const OPCODE_AT: usize = 4;
+const PID_AT: usize = 32;
+const SIZE_AT: usize = 56;
+const READ_AND_WRITE: [u32; 2] = [15, 16];
+/// Who reads or writes more than this at once goes on while the front works (reading ahead, writing
+/// back), and is better off on a processor of its own.
+const SMALL_BYTES: u32 = 64 << 10;
 /// Most views of one reply (IOV_MAX is 1024).
 const VIEWS_MAX: usize = 1000;
 /// Looks between two readings of the clock while spinning.
@@ -27,6 +36,7 @@ pub struct Wire {
     pub request: Arc<Memory>,
     pub reply: Arc<Memory>,
     pub pace: Rc<Pace>,
+    beside: Option<Beside>,
 }
 
 impl Wire {
@@ -37,6 +47,7 @@ impl Wire {
             request: Memory::new(io_bytes + 2 * PAGE)?,
             reply: Memory::new(io_bytes + PAGE)?,
             pace: Rc::new(Pace::default()),
+            beside: Beside::on_two_processors(),
         })
     }
 
@@ -59,7 +70,7 @@ impl Wire {
             for _ in 0..LOOKS {
                 match read(fd, &mut *target) {
                     Ok(length) => {
-                        self.pace.request_came(until.is_some());
+                        self.request_came(now, until.is_some());
                         return length as i32;
                     }
                     Err(Errno::AGAIN) => std::hint::spin_loop(),
@@ -79,6 +90,26 @@ impl Wire {
                 return 0;
             }
         }
+    }
+
+    fn request_came(&self, now: u64, spun: bool) {
+        let beside = self.beside.as_ref().filter(|_| self.has_waiter());
+        self.pace.request_came(spun, beside.is_some());
+        if let Some(beside) = beside.filter(|_| self.pace.is_lively()) {
+            beside.request_came(now, self.word(PID_AT));
+        }
+    }
+
+    /// False for a request whose sender does something else while it is served.
+    fn has_waiter(&self) -> bool {
+        !READ_AND_WRITE.contains(&self.word(OPCODE_AT)) || self.word(SIZE_AT) <= SMALL_BYTES
+    }
+
+    /// A word of the request just read.
+    fn word(&self, at: usize) -> u32 {
+        let word = self.request.pointer(REQUEST_AT + at).cast::<u32>();
+        // SAFETY: the buffer is longer than any header; bytes of an earlier request do no harm.
+        unsafe { word.read_unaligned() }
     }
 
     /// Sends the reply buffer as far as its header says; 0 or a negative errno.
