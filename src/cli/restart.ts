@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { TuskError } from '../base/errors.ts';
 import { callDaemon } from '../daemon/control.ts';
+import type { StatusReport } from '../daemon/report.ts';
 import { print, say } from './command.ts';
 import { findTarget, onlyTarget } from './target.ts';
 
@@ -21,7 +22,7 @@ export const registerRestart = (program: Command): void => {
       if (!isServed) throw new TuskError('not_found', `${name} is not mounted`);
       await callDaemon(paths.socket, 'restart');
       // Answered by the new daemon, as soon as it serves.
-      const { pid } = (await callDaemon(paths.socket, 'where')) as { pid: number };
+      const { pid } = (await callDaemon(paths.socket, 'status')) as StatusReport;
       if (options.json === true) print(true, { volume: name, pid }, () => '');
       else say(`${name} is served by a new daemon (pid ${pid})`);
     });

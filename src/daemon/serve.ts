@@ -5,6 +5,7 @@
  */
 import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
+import type { Server } from 'node:net';
 import { deadline, raceSignal } from '../base/abort.ts';
 import { systemClock } from '../base/clock.ts';
 import { isTransient, messageOf, TuskError } from '../base/errors.ts';
@@ -92,6 +93,7 @@ interface Farewell {
 /** One daemon; its methods are what the control socket offers. */
 class Daemon {
   readonly #front: Front;
+  readonly #control: Server;
   readonly #ended = Promise.withResolvers<FromDaemon>();
   #farewell: Farewell;
   #last: Promise<SyncReport> | undefined;
@@ -100,8 +102,9 @@ class Daemon {
   readonly #makingWay = new AbortController();
   readonly done = this.#ended.promise;
 
-  constructor(front: Front) {
+  constructor(front: Front, control: Server) {
     this.#front = front;
+    this.#control = control;
     this.#farewell = { timeoutMs: front.config.stopTimeoutMs, context: idle };
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.on(signal, () => void this.#signalled(signal));
@@ -184,6 +187,8 @@ class Daemon {
       throw new TuskError('busy', `${front.config.name} is just being unmounted`);
     log('daemon').info('leaving the mount to a new daemon');
     this.#last = new Promise(() => undefined);
+    // Whoever asks from now on is answered by the next one.
+    this.#control.close();
     await front.close().catch(error => {
       log('daemon').error({ error: messageOf(error) }, 'could not close in good order');
     });
@@ -321,7 +326,7 @@ export const serve = async (config: DaemonConfig, handover: Handover): Promise<S
     makeWay: async () => (await ready.promise).makeWay(),
   });
   const front = await openFront(config, handover);
-  const daemon = new Daemon(front);
+  const daemon = new Daemon(front, server);
   ready.resolve(daemon);
   const { session, ended } = front;
   await Promise.race([session.agreed, ended]);

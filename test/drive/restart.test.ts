@@ -26,8 +26,9 @@ it('S-43, S-47: killed and restarted under a writer; what was flushed and what w
   // Asked while there is no daemon: the next one answers.
   const second = await sandbox.status('drive');
   expect(second).toMatchObject({ keeper: first.keeper, restarts: 1, lastEnd: 'SIGKILL' });
-  await sandbox.ok(['restart', 'drive']);
+  const told = JSON.parse(await sandbox.ok(['restart', 'drive', '--json'])) as { pid: number };
   const third = await sandbox.status('drive');
+  expect(told.pid).toBe(third.pid);
   expect(third).toMatchObject({ keeper: first.keeper, restarts: 2, lastEnd: 'a restart' });
   expect(new Set([first.pid, second.pid, third.pid]).size).toBe(3);
   process.kill(first.keeper!, 'SIGHUP');
