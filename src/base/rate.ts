@@ -35,7 +35,7 @@ const parseRate = (text: string, whole: string): number | undefined => {
   if (text.toLowerCase() === 'off') return undefined;
   const match = /^(\d+(?:\.\d+)?)(?:([KMG])(?:i?B)?|(B))(?:\/s)?$/i.exec(text);
   const bytes = Number(match?.[1]) * UNIT_BYTES[(match?.[2] ?? match?.[3] ?? 'B').toUpperCase()]!;
-  if (match === null || bytes < 1) throw wrong(whole);
+  if (match === null || bytes < 1 || bytes > Number.MAX_SAFE_INTEGER) throw wrong(whole);
   return bytes;
 };
 
@@ -50,6 +50,8 @@ export const parseRatePlan = (text: string): RatePlan => {
     const fromMinute = Number(match[1]) * 60 + Number(match[2]);
     return { fromMinute, bytesPerSecond: parseRate(match[3]!, text) };
   });
+  if (new Set(entries.map(({ fromMinute }) => fromMinute)).size < entries.length)
+    throw new TuskError('usage', `${JSON.stringify(text)} names a time of day twice`);
   return entries.sort((a, b) => a.fromMinute - b.fromMinute);
 };
 

@@ -35,12 +35,25 @@ describe('text', () => {
     expect(parseRatePlan(text)).toEqual([{ fromMinute: 0, bytesPerSecond: rate }]);
   });
 
-  test.each(['', '10', '0M', 'fast', '25:00,1M', '08:00', '08:00,1M 9M', '-1M', '08:00,'])(
-    'refuses %s',
-    text => {
-      expect(() => parseRatePlan(text)).toThrow(/is no rate/);
-    },
-  );
+  test.each([
+    '',
+    '10',
+    '0M',
+    'fast',
+    '25:00,1M',
+    '08:00',
+    '08:00,1M 9M',
+    '-1M',
+    '08:00,',
+    '9e9M',
+    '9999999999G',
+  ])('refuses %s', text => {
+    expect(() => parseRatePlan(text)).toThrow(/is no rate/);
+  });
+
+  test('refuses a timetable that says two things of one time', () => {
+    expect(() => parseRatePlan('8:00,1M 18:00,off 08:00,2M')).toThrow(/names a time of day twice/);
+  });
 
   test('what is printed is read back as the same', () => {
     const rate = fc.option(fc.integer({ min: 1, max: 2 ** 40 }), { nil: undefined });
