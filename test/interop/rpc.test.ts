@@ -80,6 +80,23 @@ test.each([401, 403, 404, 429, 501, 502])(
   },
 );
 
+test.each([8, 16])(
+  'one address answers status %i of gRPC: calls go to the next, for it says nothing of the call',
+  async grpc => {
+    const { network } = open();
+    first.passage = () => ({ grpc });
+    const { wal } = await network.balance();
+    expect(wal).toBeGreaterThan(0n);
+    second.passage = () => ({ grpc });
+    await expect(network.prices()).rejects.toMatchObject({
+      code: 'network',
+      message: expect.stringContaining('not now'),
+    });
+    for (const proxy of [first, second]) proxy.passage = () => 'pass';
+    await network.close();
+  },
+);
+
 test('both fail: the error names what was asked, and passes when one is back', async () => {
   const { network } = open();
   first.passage = () => 'refuse';

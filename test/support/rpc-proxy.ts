@@ -5,8 +5,16 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** What becomes of a call: passed on, cut before it arrives, cut before its answer, or answered with an HTTP status. */
-export type Passage = 'pass' | 'refuse' | 'lose' | number;
+/** What becomes of a call: passed on, cut before it arrives, cut before its answer, or answered with an HTTP status, or with one of gRPC in the trailers. */
+export type Passage = 'pass' | 'refuse' | 'lose' | number | { readonly grpc: number };
+
+/** The body of an answer that consists of trailers. */
+const trailers = (status: number): Buffer => {
+  const text = Buffer.from(`grpc-status: ${status}\r\ngrpc-message: not%20now\r\n`);
+  const head = Buffer.from([0x80, 0, 0, 0, 0]);
+  head.writeUInt32BE(text.length, 1);
+  return Buffer.concat([head, text]);
+};
 
 /** Such a node. */
 export class RpcProxy {
@@ -37,6 +45,10 @@ export class RpcProxy {
       const passage = await proxy.passage(method);
       if (passage === 'refuse') return response.destroy();
       if (typeof passage === 'number') return response.writeHead(passage).end('<html></html>');
+      if (typeof passage === 'object')
+        return response
+          .writeHead(200, { 'content-type': 'application/grpc-web+proto' })
+          .end(trailers(passage.grpc));
       const answer = await fetch(`${rpcUrl}${request.url}`, {
         method: request.method!,
         headers: { 'content-type': request.headers['content-type']! },

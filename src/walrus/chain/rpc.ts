@@ -22,14 +22,13 @@ const BATCH_MAX = 50;
 /** Pages followed in one listing: a bound on work, 50,000 objects. */
 const PAGES_MAX = 1_000;
 
+/** What Sui says of the request. Anything else is said of the way to it: by a gate that wants a key, by a node that is busy. */
 const PERMANENT: Record<string, 'not_found' | 'tx_failed' | 'unsupported'> = {
   NOT_FOUND: 'not_found',
   UNIMPLEMENTED: 'unsupported',
   INVALID_ARGUMENT: 'tx_failed',
   FAILED_PRECONDITION: 'tx_failed',
   ABORTED: 'tx_failed',
-  PERMISSION_DENIED: 'tx_failed',
-  UNAUTHENTICATED: 'tx_failed',
   OUT_OF_RANGE: 'tx_failed',
 };
 
