@@ -217,22 +217,20 @@ export class Flusher {
   }
 
   #renewal(signal: AbortSignal): RenewalContext {
-    return { parts: this.#parts, spent: this.#spent, signal };
+    const onWait = (pending: string) => this.#tell({ pending });
+    return { parts: this.#parts, spent: this.#spent, signal, onWait };
   }
 
-  /** Renews what runs out; true if the checkpoint is to be made anew for it. */
+  /** Renews what runs out; true if the checkpoint itself does, which is then made anew. */
   async #renew(copy: IndexCopy, epoch: number | undefined, signal: AbortSignal): Promise<boolean> {
     const { directories, limits } = this.#parts;
     const paid = loadPaid(directories.journal);
     if (epoch === undefined || paid === undefined) return false;
     const lasting = lastingEnd(epoch, limits.epochsAhead);
     const due = isDue(paid, epoch, lasting);
-    if (!due.files) return due.checkpoint;
     const span = { epoch, lasting, end: epoch + limits.epochsAhead };
-    const renewed = await renewPacks(this.#renewal(signal), copy.db, span);
-    // What was counted is of before a renewal that an earlier daemon left, or of what cannot be renewed.
-    if (renewed === 0) savePaid(directories.journal, { ...paid, files: countPaid(copy.db) });
-    return (renewed ?? 0) > 0 || due.checkpoint;
+    if (due.files) await renewPacks(this.#renewal(signal), copy, span);
+    return due.checkpoint;
   }
 
   async #checkpoint(signal: AbortSignal, epoch: number | undefined): Promise<CheckpointResult> {
@@ -241,8 +239,8 @@ export class Flusher {
     const snapshot = await this.#parts.front.snapshot();
     const copy = new IndexCopy(snapshot.directory);
     try {
-      const renewed = await this.#renew(copy, epoch, signal);
-      return await this.#store(snapshot, copy, renewed, signal);
+      const runsOut = await this.#renew(copy, epoch, signal);
+      return await this.#store(snapshot, copy, runsOut, signal);
     } finally {
       copy.close();
       await snapshot.release();
@@ -252,7 +250,7 @@ export class Flusher {
   async #store(
     snapshot: FlushSnapshot,
     copy: IndexCopy,
-    renewed: boolean,
+    runsOut: boolean,
     signal: AbortSignal,
   ): Promise<CheckpointResult> {
     const parts = this.#parts;
@@ -262,7 +260,7 @@ export class Flusher {
     const { regions, files, stagedBytes } = choose(copy.db, local);
     local.close();
     if (
-      !renewed &&
+      !runsOut &&
       regions.length === 0 &&
       copy.isUnchanged(join(journal, 'checkpoint.db'), head, snapshot.seq)
     ) {

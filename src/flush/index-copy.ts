@@ -59,10 +59,17 @@ const openPlain = (path: string): Database.Database => {
 const isTorn = (error: unknown): boolean =>
   error instanceof Database.SqliteError && /^SQLITE_(CORRUPT|NOTADB|ERROR)/.test(error.code);
 
+/** A pack with its end, as the chain has it. */
+export interface PackEnd {
+  readonly pack: PackNo;
+  readonly endEpoch: number;
+}
+
 /** The index copy of one flush. */
 export class IndexCopy {
   readonly path: string;
   #db: Database.Database;
+  #isRenewed = false;
 
   constructor(directory: string) {
     this.path = join(directory, 'index.db');
@@ -89,9 +96,9 @@ export class IndexCopy {
     return Number(this.db.prepare("SELECT value FROM state WHERE key = 'schema'").pluck().get());
   }
 
-  /** Does the tree say what the last checkpoint (kept at `checkpointPath`) says? An empty volume needs none. */
+  /** Does the tree say what the last checkpoint (kept at `checkpointPath`) says, which knows until when packs are paid? An empty volume needs none. */
   isUnchanged(checkpointPath: string, head: Head | undefined, seq: Seq): boolean {
-    if (head?.seq === seq) return true;
+    if (head?.seq === seq && !this.#isRenewed) return true;
     if (head === undefined)
       return this.db.prepare('SELECT 1 FROM inode LIMIT 1 OFFSET 1').get() === undefined;
     try {
@@ -106,7 +113,7 @@ export class IndexCopy {
   #sameTree(otherPath: string): boolean {
     this.db.prepare('ATTACH ? AS other').run(otherPath);
     try {
-      return TREE.every(table => this.#sameTable(table)) && this.#sameExtents();
+      return this.#sameEnds() && TREE.every(table => this.#sameTable(table)) && this.#sameExtents();
     } finally {
       this.db.exec('DETACH other');
     }
@@ -125,6 +132,15 @@ export class IndexCopy {
          WHERE NOT (${equal}) LIMIT 1`,
       ) === undefined
     );
+  }
+
+  /** The carrier of a checkpoint is none of its packs with an end. */
+  #sameEnds(): boolean {
+    const renewed = this.db.prepare(
+      `SELECT 1 FROM main.pack a JOIN other.pack b USING (id)
+       WHERE b.blob_id IS NOT NULL AND a.end_epoch != b.end_epoch LIMIT 1`,
+    );
+    return renewed.get() === undefined;
   }
 
   #sameExtents(): boolean {
@@ -221,6 +237,13 @@ export class IndexCopy {
       if (offset < from) insert.run(ino, offset, from - offset, frame, at);
       if (end > to) insert.run(ino, to, end - to, frame, at + to - offset);
     }
+  }
+
+  /** Learns until when packs are paid. */
+  renew(ends: readonly PackEnd[]): void {
+    const learn = this.db.prepare('UPDATE pack SET end_epoch = ? WHERE id = ?');
+    for (const { pack, endEpoch } of ends) learn.run(endEpoch, pack);
+    this.#isRenewed = true;
   }
 
   /** Closes the file: from here on its bytes are the checkpoint. */

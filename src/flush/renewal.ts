@@ -12,8 +12,9 @@ import { failpoint } from '../base/failpoints.ts';
 import { replaceFile, syncDirectory } from '../base/files.ts';
 import type { PackNo, SuiId } from '../base/ids.ts';
 import type { SignedTx } from '../walrus/network.ts';
+import type { IndexCopy, PackEnd } from './index-copy.ts';
 import { reading } from './journal.ts';
-import { checkAborted, isExpiry } from './patience.ts';
+import { checkAborted, isExpiry, patiently } from './patience.ts';
 import type { SpentLedger } from './state.ts';
 import type { FlushParts } from './types.ts';
 
@@ -26,12 +27,6 @@ interface OwnedPack {
   readonly objectId: SuiId;
 }
 
-/** A pack with its end, as the chain has it. */
-export interface PackEnd {
-  readonly pack: PackNo;
-  readonly endEpoch: number;
-}
-
 interface Pending {
   readonly tx: SignedTx;
   readonly packs: readonly OwnedPack[];
@@ -42,6 +37,8 @@ export interface RenewalContext {
   readonly parts: FlushParts;
   readonly spent: SpentLedger;
   readonly signal: AbortSignal;
+  /** Hears why it waits ('' when it goes on). */
+  readonly onWait: (reason: string) => void;
 }
 
 const pathOf = ({ parts }: RenewalContext): string =>
@@ -58,22 +55,35 @@ const duePacks = (index: Database.Database, epoch: number, end: number): OwnedPa
     )
     .all(epoch, end) as OwnedPack[];
 
-/** Finishes what was signed and perhaps sent; the packs' ends then, none if it failed. */
+/** Until when packs are paid, as the chain says; entered in the index. */
+const learnEnds = async (
+  { parts, signal }: RenewalContext,
+  packs: readonly OwnedPack[],
+): Promise<PackEnd[]> => {
+  const ends: PackEnd[] = [];
+  for (const { pack, objectId } of packs) {
+    const object = await parts.network.blobObject(objectId, signal);
+    if (object !== undefined) ends.push({ pack, endEpoch: object.endEpoch });
+  }
+  if (ends.length > 0) await parts.front.renewPacks(ends);
+  return ends;
+};
+
+/**
+ * Finishes what was signed and perhaps sent; the packs' ends then, none if it failed. While its fate
+ * is not known nothing else of this wallet can be signed, so it is waited for.
+ */
 const settle = async (context: RenewalContext, { tx, packs }: Pending): Promise<PackEnd[]> => {
-  const { parts, spent, signal } = context;
-  const result = await parts.network.submit(tx, signal).catch((error: unknown) => {
+  const { parts, spent, signal, onWait } = context;
+  const result = await patiently(parts, signal, onWait, () =>
+    parts.network.submit(tx, signal),
+  ).catch((error: unknown) => {
     if (isExpiry(error)) return undefined;
     throw error;
   });
   if (result !== undefined) spent.add(result, 0);
   failpoint('renewal.sent');
-  const ends: PackEnd[] = [];
-  if (result?.ok)
-    for (const { pack, objectId } of packs) {
-      const object = await parts.network.blobObject(objectId, signal);
-      if (object !== undefined) ends.push({ pack, endEpoch: object.endEpoch });
-    }
-  if (ends.length > 0) await parts.front.renewPacks(ends);
+  const ends = result?.ok ? await learnEnds(context, packs) : [];
   failpoint('renewal.entered');
   rmSync(pathOf(context), { force: true });
   syncDirectory(parts.directories.journal);
@@ -93,49 +103,50 @@ const resume = async (context: RenewalContext): Promise<void> => {
   await settle(context, pending);
 };
 
-/** As `work`; what fails is logged and undefined: renewing keeps nothing else from the network, and the next flush tries again. */
-const leniently = async <T>(
+/** Does `work`; what fails is logged: renewing keeps nothing else from the network, and the next flush tries again. False if nothing more of it can be done now. */
+const leniently = async (
   { parts, signal }: RenewalContext,
-  work: () => Promise<T>,
-): Promise<T | undefined> => {
+  work: () => Promise<void>,
+): Promise<boolean> => {
   try {
-    return await work();
+    await work();
+    return true;
   } catch (error) {
     checkAborted(signal);
     parts.logger.warn({ error: messageOf(error) }, 'what runs out could not be renewed');
-    return undefined;
+    // What is too dear says nothing of other packs.
+    return error instanceof TuskError && error.kind === 'budget';
   }
 };
 
 /** Finishes a renewal that an earlier flush left, if that can be done now. */
-export const resumeRenewal = (context: RenewalContext): Promise<void> =>
+export const resumeRenewal = (context: RenewalContext): Promise<boolean> =>
   leniently(context, () => resume(context));
 
-/** Pays until `end` for packs of the index copy that are not paid until `lasting`; the copy learns their ends. How many were renewed; undefined if that failed. */
-export const renewPacks = (
+/** Pays until `end` for packs of the index copy that are not paid until `lasting`, as far as wallet and limits allow; the copy learns their ends. */
+export const renewPacks = async (
   context: RenewalContext,
-  index: Database.Database,
+  copy: IndexCopy,
   { epoch, lasting, end }: { epoch: number; lasting: number; end: number },
-): Promise<number | undefined> =>
-  leniently(context, async () => {
-    const { parts, signal } = context;
-    const { walMaxPerPack: walMaxEach } = parts.limits;
-    await resume(context);
-    const due = duePacks(index, epoch, lasting);
-    const learn = index.prepare('UPDATE pack SET end_epoch = ? WHERE id = ?');
-    let renewed = 0;
-    for (let at = 0; at < due.length; at += PACKS_A_TX) {
-      const packs = due.slice(at, at + PACKS_A_TX);
-      const blobObjectIds = packs.map(({ objectId }) => objectId);
-      const request = { blobObjectIds, endEpoch: end, walMaxEach };
-      const tx = await parts.network.signExtend(request, signal);
-      if (tx === undefined) continue;
+): Promise<void> => {
+  const { parts, signal } = context;
+  const { walMaxPerPack: walMaxEach } = parts.limits;
+  const renew = async (packs: readonly OwnedPack[]): Promise<void> => {
+    const blobObjectIds = packs.map(({ objectId }) => objectId);
+    const request = { blobObjectIds, endEpoch: end, walMaxEach };
+    const tx = await parts.network.signExtend(request, signal);
+    if (tx !== undefined) {
       replaceFile(pathOf(context), JSON.stringify({ tx, packs } satisfies Pending));
       failpoint('renewal.signed');
-      for (const { pack, endEpoch } of await settle(context, { tx, packs })) {
-        learn.run(endEpoch, pack);
-        renewed++;
-      }
     }
-    return renewed;
-  });
+    // What is paid already need only be learnt.
+    copy.renew(
+      await (tx === undefined ? learnEnds(context, packs) : settle(context, { tx, packs })),
+    );
+  };
+  // One that an earlier flush could not finish holds the wallet's coins.
+  if (existsSync(pathOf(context))) return;
+  const due = duePacks(copy.db, epoch, lasting);
+  for (let at = 0; at < due.length; at += PACKS_A_TX)
+    if (!(await leniently(context, () => renew(due.slice(at, at + PACKS_A_TX))))) return;
+};

@@ -218,7 +218,7 @@ export interface Network {
   signRegister(request: RegisterRequest, signal?: AbortSignal): Promise<SignedTx>;
   signCertify(request: CertifyRequest, signal?: AbortSignal): Promise<SignedTx>;
   signDelete(blobObjectId: SuiId, signal?: AbortSignal): Promise<SignedTx>;
-  /** Extends, in one transaction, those that end earlier and have not ended; undefined if there are none. */
+  /** Extends, in one transaction, those that end earlier and have not ended, the first ones if the wallet cannot pay for all; undefined if there are none. */
   signExtend(request: ExtendRequest, signal?: AbortSignal): Promise<SignedTx | undefined>;
   /**
    * Sends exactly these bytes (again if need be) until the transaction is final and readers see its

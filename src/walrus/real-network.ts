@@ -10,6 +10,7 @@ import { type Random, systemRandom } from '../base/random.ts';
 import { RateLimiter } from '../base/rate.ts';
 import { attributesOf, BLOB_MASK, blobFromObject, blobsOf } from './chain/blobs.ts';
 import {
+  type Coin,
   chooseCoins,
   KnownObjects,
   listCoins,
@@ -162,22 +163,18 @@ export class RealNetwork implements Network {
     return this.#lane.sign(signal, () => this.#signer.sign(recipe, fromGas, signal));
   }
 
-  /** WAL coins that hold the cost and its margin, within the owner's limit. */
-  async #payment(
-    what: string,
-    cost: bigint,
-    walMax: bigint,
-    walType: string,
-    signal?: AbortSignal,
-  ) {
+  #walCoins(walType: string, signal?: AbortSignal): Promise<Coin[]> {
+    return listCoins(this.#rpc, this.#known, this.address, walType, this.#parts, signal);
+  }
+
+  /** Those of the WAL coins that hold the cost and its margin, within the owner's limit. */
+  #payment(what: string, cost: bigint, walMax: bigint, coins: readonly Coin[]) {
     if (cost > walMax) throw overBudget(what, cost, walMax);
-    const { address } = this;
-    const coins = await listCoins(this.#rpc, this.#known, address, walType, this.#parts, signal);
     const present = payable(coins);
     const padded = withMargin(cost, walMax);
     // A wallet that holds the price but not the margin pays with what it has.
     const amount = present >= cost && present < padded ? present : padded;
-    return { coins: chooseCoins(coins, amount, address, 'WAL'), amount };
+    return { coins: chooseCoins(coins, amount, this.address, 'WAL'), amount };
   }
 
   async #owned(objectId: SuiId, what: string, signal?: AbortSignal): Promise<ObjectRef> {
@@ -206,7 +203,8 @@ export class RealNetwork implements Network {
       const quote = quoteBlob(request.size, nShards, request.epochsAhead, prices);
       const cost = quote.storage + quote.write;
       const what = `registering blob ${request.blobId}`;
-      const paid = await this.#payment(what, cost, request.walMax, refs.walType, signal);
+      const coins = await this.#walCoins(refs.walType, signal);
+      const paid = this.#payment(what, cost, request.walMax, coins);
       const { address } = this;
       return registerTx(refs, address, request, quote.encodedBytes, paid.coins, paid.amount, tip);
     };
@@ -265,11 +263,16 @@ export class RealNetwork implements Network {
     if ((await this.#extensions(request, signal)).length === 0) return undefined;
     return this.#sign(async refs => {
       // Read again with each attempt: versions and prices are those of the transaction.
-      const extensions = await this.#extensions(request, signal);
+      const found = await this.#extensions(request, signal);
+      const coins = await this.#walCoins(refs.walType, signal);
+      const extensions = affordable(found, payable(coins));
+      const left = found.length - extensions.length;
+      if (left > 0)
+        log('walrus').warn({ left }, 'the wallet does not hold what all extensions cost');
       const cost = extensions.reduce((sum, each) => sum + each.cost, 0n);
       const walMax = request.walMaxEach * BigInt(extensions.length);
       const what = `extending ${extensions.length} blobs`;
-      const paid = await this.#payment(what, cost, walMax, refs.walType, signal);
+      const paid = this.#payment(what, cost, walMax, coins);
       return extendTx(refs, extensions, paid.coins, paid.amount);
     }, signal);
   }
@@ -354,3 +357,16 @@ export class RealNetwork implements Network {
     ]);
   }
 }
+
+/** The first ones that can be paid; all where not even the first can, for whoever says what is missing. */
+const affordable = <T extends { readonly cost: bigint }>(
+  all: readonly T[],
+  present: bigint,
+): readonly T[] => {
+  let left = present;
+  const tooDear = all.findIndex(({ cost }) => {
+    left -= cost;
+    return left < 0n;
+  });
+  return tooDear > 0 ? all.slice(0, tooDear) : all;
+};

@@ -107,8 +107,8 @@ test('a renewal that was cut short is paid once', async () => {
   expect(extensions()).toHaveLength(1);
   expect(volume.index.pack(1)!.endEpoch).toBe(9);
   const { wal } = volume.flusher.spent;
-  // One extension; registration and certification of one checkpoint.
-  expect(wal - before).toBe(30n);
+  // One extension; registration and certification of the checkpoint that was under way, and of one that names the new end.
+  expect(wal - before).toBe(50n);
 });
 
 test('what is over is not extended, and a flush goes on when renewing fails', async () => {
@@ -125,4 +125,41 @@ test('what is over is not extended, and a flush goes on when renewing fails', as
   volume.network.epoch = 6;
   await volume.sync(6);
   expect(extensions()).toHaveLength(0);
+});
+
+test('a renewal is waited for, since nothing else of the wallet can be signed while its fate is not known', async () => {
+  volume.write('file', 0, seededRandom(1).bytes(100_000));
+  await volume.sync();
+  volume.network.epoch = 4;
+  const { network } = volume;
+  const send = network.submit.bind(network);
+  let lost = 0;
+  network.submit = async tx => {
+    if (lost++ < 2) throw new TuskError('timeout', 'no answer');
+    return send(tx);
+  };
+  volume.write('new', 0, Buffer.alloc(10, 1));
+  expect(await volume.sync(4)).toMatchObject({ stored: true });
+  expect(network.entries().map(({ request }) => request.kind)).toEqual([
+    ...['register', 'certify', 'extend', 'register', 'certify'],
+  ]);
+});
+
+test('a checkpoint that could not be made behind a renewal is made by the next flush', async () => {
+  volume.write('file', 0, seededRandom(1).bytes(100_000));
+  await volume.sync();
+  volume.network.epoch = 4;
+  volume.write('new', 0, Buffer.alloc(10, 1));
+  await volume.sync();
+  volume.network.signRegister = async () => {
+    throw new TuskError('unfunded', 'the renewal took the last coin');
+  };
+  await expect(volume.sync(4)).rejects.toMatchObject({ code: 'unfunded' });
+  expect(paid()).toMatchObject({ checkpoint: 9, files: [{ endEpoch: 6 }, { endEpoch: 9 }] });
+  await reopened();
+  volume.network.epoch = 4;
+  expect(await volume.sync(4)).toMatchObject({ stored: true });
+  expect(extensions()).toHaveLength(1);
+  expect(paid()).toMatchObject({ checkpoint: 9, files: [{ endEpoch: 9, files: 2 }] });
+  expect(await volume.sync(4)).toMatchObject({ stored: false });
 });

@@ -348,6 +348,32 @@ test('extending pays for epochs, deleting gives the blob up', async () => {
   expect(await network.blobObject(objectId)).toBeUndefined();
 });
 
+test('a wallet that cannot pay for all extensions pays for the first', async () => {
+  const owner = Wallet.generate();
+  const poor = open(owner);
+  const files = [
+    await encode(directory, bytesOf(122, 1_000)),
+    await encode(directory, bytesOf(123, 1_000)),
+  ];
+  const { epochsAhead } = registerRequest(files[0]!);
+  const { storage, write } = await network.quote(1_000, epochsAhead);
+  const anEpoch = storage / BigInt(epochsAhead);
+  const body = { address: owner.address, wal: `${2n * (storage + write) + 5n * anEpoch}` };
+  await fetch(`${localnet.rpcUrl}/localnet/faucet`, { method: 'POST', body: JSON.stringify(body) });
+  const blobObjectIds: string[] = [];
+  for (const file of files) blobObjectIds.push((await publish(poor, file)).objectId);
+  const ends = async () =>
+    Promise.all(blobObjectIds.map(async id => (await poor.blobObject(id))!.endEpoch));
+  const [end] = await ends();
+  const request = { blobObjectIds, endEpoch: end! + 3, walMaxEach: 10n ** 15n };
+  expect(await poor.submit((await poor.signExtend(request))!)).toMatchObject({
+    walSpent: 3n * anEpoch,
+  });
+  expect(await ends()).toEqual([end! + 3, end]);
+  await expect(poor.signExtend(request)).rejects.toMatchObject({ code: 'unfunded' });
+  await poor.close();
+});
+
 test('after an epoch change a new committee is read and blobs are certified in it', async () => {
   const before = await network.committee();
   const epoch = await localnet.advanceEpoch();
