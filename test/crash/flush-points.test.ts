@@ -1,6 +1,6 @@
 /**
- * The daemon dies at each step of a flush once. Mounted again it has every file, the flush
- * completes, and ledger and books agree that each pack was registered and paid once.
+ * The daemon dies at each step of a flush, and of a renewal, once. Mounted again it has every file,
+ * the flush completes, and ledger and books agree that each pack was registered and paid once.
  */
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -8,10 +8,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { StatusReport } from '../../src/daemon/report.ts';
 import { startTicksOf } from '../../src/localnet/process.ts';
 import { accountsOf, expectPaidOnce, expectSaltsDiffer } from '../support/accounts.ts';
-import { FLUSH_POINTS } from '../support/flush-points.ts';
+import { FLUSH_POINTS, RENEWAL_POINTS } from '../support/flush-points.ts';
 import { Sandbox, until } from '../support/sandbox.ts';
 
 const checkIndexPath = fileURLToPath(new URL('../support/check-index.ts', import.meta.url));
+
+/** What a flush pays ahead on localnet. */
+const EPOCHS = 5;
 
 let sandbox: Sandbox;
 let start: StatusReport;
@@ -42,6 +45,17 @@ const expectSame = async (mountPoint: string): Promise<void> => {
   expect(status).toBe(0);
 };
 
+/** First epoch for which something is not paid; null while the daemon is just being started again. */
+const paidUntil = async (): Promise<number | null> =>
+  (await sandbox.status('drive').catch(() => undefined))?.paid.endEpoch ?? null;
+
+/** Transactions of the volume's wallet so far. */
+const transactions = async (): Promise<number> => {
+  const { address } = start.wallet;
+  const answer = await fetch(`${sandbox.rpcUrl}/localnet/transactions?sender=${address}`);
+  return ((await answer.json()) as { transactions: unknown[] }).transactions.length;
+};
+
 describe('the daemon killed at one step of a flush', () => {
   it.each(FLUSH_POINTS)('%s', { timeout: 60_000 }, async point => {
     const n = FLUSH_POINTS.indexOf(point);
@@ -64,6 +78,23 @@ describe('the daemon killed at one step of a flush', () => {
     expect(await sandbox.sync('drive')).toMatchObject({ pending: '', pendingBytes: 0 });
     await sandbox.tailsEnded('drive');
     await expectPaidOnce(sandbox, 'drive', start);
+    await sandbox.kill('drive');
+  });
+
+  it('at each step of a renewal, started again by its keeper each time', async () => {
+    await sandbox.ok(['localnet', 'epoch', 'advance', '3']);
+    const before = await transactions();
+    const fired = sandbox.path('fired');
+    rmSync(fired, { force: true });
+    const planned = { TUSKFS_FAILPOINTS: `${RENEWAL_POINTS}`, TUSKFS_FAILPOINT_FILE: fired };
+    await sandbox.mount('drive', [], planned);
+    await until('all is renewed', async () => (await paidUntil()) === 4 + EPOCHS, 90_000);
+    expect(readFileSync(fired, 'utf8')).toBe(RENEWAL_POINTS.map(point => `${point}\n`).join(''));
+    expect(await sandbox.sync('drive')).toMatchObject({ pending: '', warnings: [] });
+    await sandbox.tailsEnded('drive');
+    await expectPaidOnce(sandbox, 'drive', start);
+    // One extension of all packs; registration and certification of the checkpoint that says so.
+    expect((await transactions()) - before).toBe(3);
     await sandbox.kill('drive');
   });
 

@@ -15,3 +15,6 @@ export const FLUSH_POINTS = [
   'committed',
   'tail_done',
 ];
+
+/** Those of a renewal, in order. */
+export const RENEWAL_POINTS = ['renewal.signed', 'renewal.sent', 'renewal.entered'];
