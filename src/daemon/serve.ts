@@ -146,7 +146,8 @@ class Daemon {
     this.#farewell = { timeoutMs, context };
     const lazy = args.lazy === true;
     try {
-      await front.mount.unmount({ lazy });
+      // The kernel ends the session before umount2(2) returns: a large tree's inodes take it seconds.
+      await Promise.race([front.mount.unmount({ lazy }), front.ended]);
     } catch (error) {
       this.#farewell = before;
       throw error;

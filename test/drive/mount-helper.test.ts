@@ -1,10 +1,11 @@
 /** Mounting as mount(8) and fstab do it. */
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Sandbox } from '../support/sandbox.ts';
 
 const helper = fileURLToPath(new URL('../../scripts/mount.tuskfs', import.meta.url));
+const tuskfs = fileURLToPath(new URL('../../scripts/tuskfs', import.meta.url));
 const box = new Sandbox('helper');
 
 beforeAll(async () => {
@@ -48,6 +49,17 @@ test('S-37: an entry of fstab with `user`: what mount(8) then runs as that user'
     $as ${helper} main at -o rw,noauto,noexec,nosuid,nodev,user=nobody
     grep " $PWD/at " /proc/mounts | cut -d' ' -f4; $as fusermount3 -u at; chown -R 0 .`);
   expect(out).toMatch(/^rw,nosuid,nodev,noexec,.*user_id=65534/);
+});
+
+test('umount says how it ended although the kernel is not done yet, as with a large tree', async () => {
+  const slow = '#!/bin/sh\n/usr/bin/fusermount3 "$@" || exit\n[ "$1" != -u ] || sleep 3\n';
+  mkdirSync(box.path('slow'));
+  writeFileSync(box.path('slow', 'fusermount3'), slow, { mode: 0o755 });
+  const out = await withHelper(`
+    mknod -m 666 device c 10 229; mount --bind device /dev/fuse; rm device
+    chmod 755 .; chown -R 65534 .; as="setpriv --reuid 65534 --regid 65534 --clear-groups"
+    PATH=$PWD/slow:$PATH $as ${tuskfs} mount main at; $as ${tuskfs} umount main 2>&1; chown -R 0 .`);
+  expect(out).toContain('main is unmounted.');
 });
 
 test('options that nobody knows are refused', async () => {
