@@ -40,8 +40,9 @@ impl Awake {
         let handle = std::thread::Builder::new()
             .name("tuskfs-awake".into())
             .spawn(move || {
-                give_way(NICE);
+                // Said first: the front waits for it, and what has given way may not run for long.
                 let _ = ready.send(gettid());
+                give_way(NICE);
                 own.run();
             })
             .ok()?;
