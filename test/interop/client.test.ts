@@ -256,6 +256,11 @@ test('limits and empty wallets are refused before anything is signed', async () 
   const pauper = open(Wallet.generate());
   await expect(pauper.signRegister(request)).rejects.toMatchObject({ code: 'unfunded' });
   await expect(pauper.signRegister(request)).rejects.toThrow(pauper.address);
+  const body = JSON.stringify({ address: pauper.address, sui: '1000000' });
+  await fetch(`${localnet.rpcUrl}/localnet/faucet`, { method: 'POST', body });
+  await expect(pauper.signRegister(request)).rejects.toThrow(
+    /^the wallet 0x\w{64} holds 0.001 SUI, too little for the gas .* send SUI to that address/,
+  );
   await pauper.close();
 });
 

@@ -160,13 +160,16 @@ const decimal = (amount: bigint): string => {
   return `${amount / 1_000_000_000n}${fraction === '' ? '' : `.${fraction}`}`;
 };
 
+/** The error for a wallet that cannot pay a transaction's gas, of which more is known only once it can; `enough` always is. */
+export const withoutGas = (owner: SuiId, present: bigint, enough: bigint): TuskError =>
+  new TuskError(
+    'unfunded',
+    `the wallet ${owner} holds ${decimal(present)} SUI, too little for the gas of a transaction. Nothing was sent or lost; send SUI to that address (${decimal(enough)} SUI are always enough) and try again.`,
+    { details: { address: owner, present, unit: 'SUI' } },
+  );
+
 /** The error for a wallet that holds too little. */
-export const unfunded = (
-  owner: SuiId,
-  needed: bigint,
-  present: bigint,
-  unit: 'WAL' | 'SUI',
-): TuskError =>
+const unfunded = (owner: SuiId, needed: bigint, present: bigint, unit: 'WAL' | 'SUI'): TuskError =>
   new TuskError(
     'unfunded',
     `the wallet ${owner} holds ${decimal(present)} ${unit} and ${decimal(needed)} ${unit} are needed. Nothing was sent or lost; send ${unit} to that address and try again.`,

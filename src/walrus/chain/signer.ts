@@ -17,7 +17,7 @@ import {
   listCoins,
   payable,
   SUI_TYPE,
-  unfunded,
+  withoutGas,
 } from './coins.ts';
 import { describeFailure, failureError } from './failures.ts';
 import { isRefusal, type SuiRpc } from './rpc.ts';
@@ -79,10 +79,11 @@ export class Signer {
 
     const total = payable(coins);
     const left = total - fromGas;
-    if (left <= 0n) throw unfunded(owner, fromGas + gasPrice * GAS_OVERHEAD_UNITS, total, 'SUI');
+    const noGas = () => withoutGas(owner, total, fromGas + GAS_PROBE_MIST);
+    if (left <= 0n) throw noGas();
     const probe = left < GAS_PROBE_MIST ? left : GAS_PROBE_MIST;
     const gasOf = (amount: Mist) => chooseCoins(coins, amount + fromGas, owner, 'SUI');
-    const used = await this.#simulate(await withGas(tx, gasOf(probe), probe), signal);
+    const used = await this.#simulate(await withGas(tx, gasOf(probe), probe), signal, noGas);
     const budget = budgetFor(used, gasPrice);
     // No fewer coins than were simulated: each that is merged into the first gives back its storage.
     const bytes = await withGas(tx, gasOf(budget > probe ? budget : probe), budget);
@@ -96,7 +97,11 @@ export class Signer {
   }
 
   /** Gas that a transaction would use now; rejects if it would fail. */
-  async #simulate(bytes: Uint8Array, signal?: AbortSignal): Promise<GrpcTypes.GasCostSummary> {
+  async #simulate(
+    bytes: Uint8Array,
+    signal: AbortSignal | undefined,
+    noGas: () => TuskError,
+  ): Promise<GrpcTypes.GasCostSummary> {
     const { transaction } = await this.#rpc.call('SimulateTransaction', signal, (client, abort) =>
       client.transactionExecutionService.simulateTransaction(
         {
@@ -110,7 +115,11 @@ export class Signer {
     );
     const effects = transaction?.effects;
     if (effects?.status?.success !== true) {
-      throw failureError(describeFailure(effects?.status?.error, bytes));
+      const error = effects?.status?.error;
+      const { INSUFFICIENT_GAS } = Grpc.ExecutionError_ExecutionErrorKind;
+      throw error?.kind === INSUFFICIENT_GAS
+        ? noGas()
+        : failureError(describeFailure(error, bytes));
     }
     if (effects.gasUsed === undefined) {
       throw new TuskError(
