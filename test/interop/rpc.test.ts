@@ -133,6 +133,19 @@ test('who gives up waiting for the first committee does not end it for the other
   await network.close();
 });
 
+test('a network that is closed tries nothing again', async () => {
+  const { network } = open();
+  const answered = Promise.withResolvers<'pass'>();
+  first.passage = () => answered.promise;
+  const asked = network.committee();
+  await until('it was asked', () => first.calls.length > 0);
+  await Promise.all([network.close(), expect(asked).rejects.toMatchObject({ code: 'aborted' })]);
+  await systemClock.sleep(300);
+  expect(second.calls).toEqual([]);
+  answered.resolve('pass');
+  first.passage = () => 'pass';
+});
+
 test('the answer to a transaction is lost: the same bytes go to the next address, one is executed', async () => {
   const { network } = open();
   const file = await encode(directory, bytesOf(1, 10_000));

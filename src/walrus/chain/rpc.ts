@@ -61,6 +61,7 @@ export class SuiRpc {
   /** The sleep of the machine that the agent's connections have outlived. */
   #sleptMs = bootTime.sleptMs;
   readonly #parts: Parts;
+  readonly #lifetime = new AbortController();
   /** When each address last failed; those that never did come first. */
   readonly #failedMs: number[];
 
@@ -114,20 +115,21 @@ export class SuiRpc {
     again = true,
   ): Promise<T> {
     const { clock } = this.#parts;
+    const closed = this.#lifetime.signal;
+    const until = signal === undefined ? closed : AbortSignal.any([signal, closed]);
     const endMs = clock.monotonicMs() + CALL_TIMEOUT_MS;
     // Who waits hears the reason when this time is over; of addresses that hang each has its share of it.
     const shareMs = CALL_TIMEOUT_MS / (again ? this.#urls.length : 1);
-    return retry(again ? READ_RETRY : ONCE, this.#parts, signal, async () => {
+    return retry(again ? READ_RETRY : ONCE, this.#parts, until, async () => {
       const index = this.#best();
       const limitMs = Math.min(shareMs, endMs - clock.monotonicMs());
       try {
-        return await within(signal, limitMs, async abort => {
+        return await within(until, limitMs, async abort => {
           return (await send(this.#clients[index]!, abort)).response;
         });
       } catch (error) {
         const mapped = toTuskError(what, this.#urls[index]!, error);
-        const ours = signal?.aborted === true;
-        if (!ours && !isRefusal(mapped)) {
+        if (!until.aborted && !isRefusal(mapped)) {
           this.#failedMs[index] = this.#parts.clock.monotonicMs();
           const facts = { url: this.#urls[index], why: messageOf(mapped) };
           log('walrus').info(facts, 'an address of Sui failed');
@@ -219,8 +221,9 @@ export class SuiRpc {
     return { epoch: Number(epoch.epoch), gasPrice: epoch.referenceGasPrice };
   }
 
-  /** Closes every connection. */
+  /** Closes every connection; calls under way reject. */
   async close(): Promise<void> {
+    this.#lifetime.abort(new TuskError('aborted', 'the connection to Sui was closed'));
     await this.#agent.destroy();
   }
 }
