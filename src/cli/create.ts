@@ -25,8 +25,8 @@ export const registerCreate = (program: Command): void => {
     .option('--passphrase-file <file>', 'read the passphrase from a file')
     .option(
       '--epochs <n>',
-      'epochs that every flush pays ahead',
-      wholeNumber(1, EPOCHS_AHEAD_MAX),
+      'epochs that every flush pays ahead, the running one counted (with one there would be no time to renew)',
+      wholeNumber(2, EPOCHS_AHEAD_MAX),
       5,
     )
     .addOption(

@@ -40,8 +40,11 @@ const SIZE_BYTES: Record<string, number> = {
 /** A size like `10G`, in bytes. */
 export const byteSize = (text: string): number => {
   const match = /^(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?$/i.exec(text);
-  if (match === null) throw new InvalidArgumentError('must be a size like 512M or 10G.');
-  return Math.floor(Number(match[1]) * SIZE_BYTES[match[2]!.toUpperCase()]!);
+  const unit = SIZE_BYTES[match?.[2]?.toUpperCase() ?? '']!;
+  const bytes = Math.floor(Number(match?.[1]) * unit);
+  if (!(bytes >= 1 && bytes <= Number.MAX_SAFE_INTEGER))
+    throw new InvalidArgumentError('must be a size like 512M or 10G.');
+  return bytes;
 };
 
 /** A rate like `10M` or a timetable of rates, in its plainest form. */

@@ -106,6 +106,10 @@ const update = async (change: (current: Settings) => void): Promise<void> => {
     const path = settingsPath();
     const current = loadSettings(path);
     change(current);
+    // Whoever wrote what cannot be read again would take every volume away with it.
+    const { error } = settings.safeParse(current);
+    if (error !== undefined)
+      throw new TuskError('usage', `${z.prettifyError(error)}. Nothing was changed.`);
     replaceFile(path, `${JSON.stringify(current, null, 2)}\n`);
   });
 };

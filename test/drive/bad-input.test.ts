@@ -162,6 +162,13 @@ describe('bad input gets a clear message and the right exit code', () => {
     refused(await sandbox.run(command, ['status', 'near'], there), 3, /no volume named near/);
   });
 
+  it('a volume whose cache holds nothing, or whose paid time has no room to renew it', async () => {
+    const create = ['create', 'odd', '--network', 'localnet'];
+    refused(await sandbox.tuskfs([...create, '--cache-size', '0']), 2, /must be a size/);
+    refused(await sandbox.tuskfs([...create, '--cache-size', '9999999T']), 2, /must be a size/);
+    refused(await sandbox.tuskfs([...create, '--epochs', '1']), 2, /from 2 to 53/);
+  });
+
   it('words that no command knows', async () => {
     refused(await sandbox.tuskfs(['mont', 'x']), 2, /unknown command/);
     refused(await sandbox.tuskfs(['sync', '--timeout', 'soon']), 2, /duration/);
