@@ -7,7 +7,7 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type Database from 'better-sqlite3';
-import { messageOf, TuskError } from '../base/errors.ts';
+import { isTransient, messageOf, TuskError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoints.ts';
 import { replaceFile, syncDirectory } from '../base/files.ts';
 import type { PackNo, SuiId } from '../base/ids.ts';
@@ -87,8 +87,10 @@ const settle = async (context: RenewalContext, { tx, packs }: Pending): Promise<
   failpoint('renewal.entered');
   rmSync(pathOf(context), { force: true });
   syncDirectory(parts.directories.journal);
-  if (result?.ok === false)
-    throw new TuskError(result.code ?? 'tx_failed', `packs were not renewed: ${result.error}`);
+  if (!result?.ok) {
+    const why = result?.error ?? 'the transaction expired';
+    throw new TuskError(result?.code ?? 'tx_failed', `packs were not renewed: ${why}`);
+  }
   parts.logger.info({ digest: tx.digest, packs: ends.length }, 'packs renewed');
   return ends;
 };
@@ -114,8 +116,8 @@ const leniently = async (
   } catch (error) {
     checkAborted(signal);
     parts.logger.warn({ error: messageOf(error) }, 'what runs out could not be renewed');
-    // What is too dear says nothing of other packs.
-    return error instanceof TuskError && error.kind === 'budget';
+    // What is too dear, or refused, says nothing of other packs.
+    return !isTransient(error);
   }
 };
 
@@ -144,9 +146,10 @@ export const renewPacks = async (
       await (tx === undefined ? learnEnds(context, packs) : settle(context, { tx, packs })),
     );
   };
-  // One that an earlier flush could not finish holds the wallet's coins.
-  if (existsSync(pathOf(context))) return;
   const due = duePacks(copy.db, epoch, lasting);
-  for (let at = 0; at < due.length; at += PACKS_A_TX)
+  for (let at = 0; at < due.length; at += PACKS_A_TX) {
+    // One that could not be finished holds the wallet's coins, and is not written over.
+    if (existsSync(pathOf(context))) return;
     if (!(await leniently(context, () => renew(due.slice(at, at + PACKS_A_TX))))) return;
+  }
 };
