@@ -247,6 +247,7 @@ const build = async (
       const epoch = config.readOnly ? undefined : paidWatch.epoch;
       const result = await back.call('flush', { epoch });
       pipeline.checkpointed();
+      paidWatch.notRenewed = result.notRenewed;
       return result;
     },
     isFull: () => index.log.segments.isStarved,

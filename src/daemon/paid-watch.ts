@@ -24,6 +24,8 @@ export class PaidWatch {
   readonly #timer: NodeJS.Timeout;
   #time: EpochTime | undefined;
   #said = new Set<string>();
+  /** Why the last flush could not renew what runs out; empty if it could. */
+  notRenewed = '';
   /** Resolves when the chain has said for the first time how late it is, or did not answer. */
   readonly asked: Promise<unknown>;
 
@@ -38,7 +40,7 @@ export class PaidWatch {
   heard(time: EpochTime | null): PaidReport {
     if (time !== null) this.#time = time;
     const { journal, epochsAhead } = this.#parts;
-    const report = paidReport(loadPaid(journal), this.#time, epochsAhead);
+    const report = paidReport(loadPaid(journal), this.#time, epochsAhead, this.notRenewed);
     for (const warning of report.warnings)
       if (!this.#said.has(warning)) log('daemon').warn(warning);
     this.#said = new Set(report.warnings);

@@ -16,11 +16,12 @@ const named = ({ files, bytes }: Amount, checkpoint: boolean): string =>
     ...(checkpoint ? ['the checkpoint itself'] : []),
   ].join(' and ');
 
-/** What is said of a checkpoint's paid time, as the chain's time stands (undefined: not known). */
+/** What is said of a checkpoint's paid time, as the chain's time stands (undefined: not known), and of why the last flush did not renew it. */
 export const paidReport = (
   paid: Paid | undefined,
   time: EpochTime | undefined,
   epochsAhead: number,
+  notRenewed = '',
 ): PaidReport => {
   const { checkpoint = null, files = [] } = paid ?? {};
   const epoch = time?.epoch ?? 0;
@@ -52,8 +53,12 @@ export const paidReport = (
   }
   if (epochsLeft !== null && epochsLeft < fewEpochs(epochsAhead)) {
     const until = report.endMs === null ? '' : `, until ${formatTime(report.endMs)}`;
+    const next =
+      notRenewed === ''
+        ? 'The next flush of a drive mounted for writing renews that, if wallet and limits allow'
+        : `It could not be renewed: ${notRenewed}`;
     report.warnings.push(
-      `paid time runs out: ${named(report.ending, checkpoint === endEpoch)}, paid until the end of epoch ${endEpoch! - 1} (${epochsLeft === 1 ? 'the running one' : `${epochsLeft} of ${epochsAhead} left`}${until}). The next flush of a drive mounted for writing renews that, if wallet and limits allow`,
+      `paid time runs out: ${named(report.ending, checkpoint === endEpoch)}, paid until the end of epoch ${endEpoch! - 1} (${epochsLeft === 1 ? 'the running one' : `${epochsLeft} of ${epochsAhead} left`}${until}). ${next}`,
     );
   }
   return report;

@@ -66,6 +66,7 @@ export class Flusher {
   #turn: Promise<unknown> = Promise.resolve();
   #checkedOne = false;
   #conflict: TuskError | undefined;
+  #notRenewed = '';
 
   constructor(parts: FlushParts) {
     this.#parts = parts;
@@ -225,11 +226,12 @@ export class Flusher {
   async #renew(copy: IndexCopy, epoch: number | undefined, signal: AbortSignal): Promise<boolean> {
     const { directories, limits } = this.#parts;
     const paid = loadPaid(directories.journal);
+    this.#notRenewed = '';
     if (epoch === undefined || paid === undefined) return false;
     const lasting = lastingEnd(epoch, limits.epochsAhead);
     const due = isDue(paid, epoch, lasting);
     const span = { epoch, lasting, end: epoch + limits.epochsAhead };
-    if (due.files) await renewPacks(this.#renewal(signal), copy, span);
+    if (due.files) this.#notRenewed = await renewPacks(this.#renewal(signal), copy, span);
     return due.checkpoint;
   }
 
@@ -269,7 +271,7 @@ export class Flusher {
       // On a machine that restored the volume nobody has counted yet.
       if (head !== undefined && loadPaid(journal) === undefined)
         savePaid(journal, { checkpoint: null, files: countPaid(copy.db) });
-      return unchanged(head);
+      return { ...unchanged(head), notRenewed: this.#notRenewed };
     }
     this.#tell({ state: 'cutting', bytesTotal: stagedBytes, files });
     const sources = new Sources(parts.front, signal);
@@ -304,7 +306,8 @@ export class Flusher {
       const { wal, sui } = this.spent;
       const { packs } = this.#progress;
       const cost = { wal: wal - before.wal, sui: sui - before.sui };
-      return { stored: true, head: loadHead(journal), packs, bytesStored, bytesShared, ...cost };
+      const result = { stored: true, head: loadHead(journal), packs, notRenewed: this.#notRenewed };
+      return { ...result, bytesStored, bytesShared, ...cost };
     } finally {
       for (const writer of writers) writer.discard();
       sources.close();
@@ -312,7 +315,7 @@ export class Flusher {
   }
 }
 
-const unchanged = (head: CheckpointResult['head']): CheckpointResult => ({
+const unchanged = (head: CheckpointResult['head']) => ({
   stored: false,
   head,
   packs: 0,

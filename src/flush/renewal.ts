@@ -105,32 +105,31 @@ const resume = async (context: RenewalContext): Promise<void> => {
   await settle(context, pending);
 };
 
-/** Does `work`; what fails is logged: renewing keeps nothing else from the network, and the next flush tries again. False if nothing more of it can be done now. */
+/** Does `work`; what fails is logged: renewing keeps nothing else from the network, and the next flush tries again. The error, if there was one. */
 const leniently = async (
   { parts, signal }: RenewalContext,
   work: () => Promise<void>,
-): Promise<boolean> => {
+): Promise<unknown> => {
   try {
     await work();
-    return true;
+    return undefined;
   } catch (error) {
     checkAborted(signal);
     parts.logger.warn({ error: messageOf(error) }, 'what runs out could not be renewed');
-    // What is too dear, or refused, says nothing of other packs.
-    return !isTransient(error);
+    return error;
   }
 };
 
 /** Finishes a renewal that an earlier flush left, if that can be done now. */
-export const resumeRenewal = (context: RenewalContext): Promise<boolean> =>
+export const resumeRenewal = (context: RenewalContext): Promise<unknown> =>
   leniently(context, () => resume(context));
 
-/** Pays until `end` for packs of the index copy that are not paid until `lasting`, as far as wallet and limits allow; the copy learns their ends. */
+/** Pays until `end` for packs of the index copy that are not paid until `lasting`, as far as wallet and limits allow; the copy learns their ends. Why not all could be renewed; empty if they were. */
 export const renewPacks = async (
   context: RenewalContext,
   copy: IndexCopy,
   { epoch, lasting, end }: { epoch: number; lasting: number; end: number },
-): Promise<void> => {
+): Promise<string> => {
   const { parts, signal } = context;
   const { walMaxPerPack: walMaxEach } = parts.limits;
   const renew = async (packs: readonly OwnedPack[]): Promise<void> => {
@@ -147,9 +146,15 @@ export const renewPacks = async (
     );
   };
   const due = duePacks(copy.db, epoch, lasting);
+  let failure = '';
   for (let at = 0; at < due.length; at += PACKS_A_TX) {
     // One that could not be finished holds the wallet's coins, and is not written over.
-    if (existsSync(pathOf(context))) return;
-    if (!(await leniently(context, () => renew(due.slice(at, at + PACKS_A_TX))))) return;
+    if (existsSync(pathOf(context))) return failure || 'the last renewal could not be finished yet';
+    const error = await leniently(context, () => renew(due.slice(at, at + PACKS_A_TX)));
+    if (error === undefined) continue;
+    failure = messageOf(error);
+    // What is too dear, or refused, says nothing of other packs.
+    if (isTransient(error)) break;
   }
+  return failure;
 };

@@ -120,6 +120,8 @@ export interface CheckpointResult {
   readonly stored: boolean;
   readonly head: Head | undefined;
   readonly packs: number;
+  /** Why not everything that runs out was renewed; empty if it was, or nothing does. */
+  readonly notRenewed: string;
   /** Plain bytes of new frames. */
   readonly bytesStored: number;
   /** Staged bytes that were stored already. */

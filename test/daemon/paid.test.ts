@@ -35,6 +35,13 @@ test('fewer than half of the epochs that a flush pays are few, and so is the las
   expect(warned(5, 1)[0]).toMatch(/the running one/);
 });
 
+test('why the last flush did not renew it is said', () => {
+  const [warning] = paidReport(paid, at(8), 5, 'the wallet is empty').warnings.slice(-1);
+  expect(warning).toMatch(
+    /^paid time runs out: .*\. It could not be renewed: the wallet is empty$/,
+  );
+});
+
 test('what is over is said apart from what ends next', () => {
   const report = paidReport(paid, at(8), 5);
   expect(report).toMatchObject({

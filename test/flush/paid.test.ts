@@ -119,7 +119,8 @@ test('what is over is not extended, and a flush goes on when renewing fails', as
     throw new TuskError('over_budget', 'too dear');
   };
   volume.write('new', 0, Buffer.alloc(10, 1));
-  expect(await volume.sync(4)).toMatchObject({ stored: true });
+  expect(await volume.sync(4)).toMatchObject({ stored: true, notRenewed: 'too dear' });
+  expect(await volume.sync(4)).toMatchObject({ stored: false, notRenewed: 'too dear' });
   expect(volume.index.pack(1)!.endEpoch).toBe(6);
   await reopened();
   volume.network.epoch = 6;
