@@ -131,6 +131,7 @@ const methods: BackMethods = {
   },
   fetch: (request, signal) => fetchSlivers(request, signal),
   status: (_, signal) => status(signal),
+  time: (_, signal) => network.prices(signal),
   limit: texts => limit(texts),
   close: async () => {
     await flusher.close();

@@ -258,7 +258,7 @@ const build = async (
   const paidWatch = new PaidWatch({
     journal: paths.journal,
     epochsAhead: config.volume.epochsAhead,
-    ask: async () => (await back.call('status', null)).time,
+    ask: () => back.call('time', null),
     renew: () => {
       if (!config.readOnly) flushes.checkpoint().catch(() => undefined);
     },

@@ -29,6 +29,8 @@ export type BackMethods = {
   settle(args: null, signal: AbortSignal): Promise<null>;
   fetch(args: SliverRequest, signal: AbortSignal): Promise<null>;
   status(args: null, signal: AbortSignal): Promise<BackStatus>;
+  /** How late it is on chain. */
+  time(args: null, signal: AbortSignal): Promise<EpochTime>;
   /** Changes the limits that are given; answers those in force. */
   limit(args: Partial<RateTexts>, signal: AbortSignal): RateTexts;
   close(args: null, signal: AbortSignal): Promise<null>;

@@ -12,8 +12,8 @@ const LOOK_MS = 3_600_000;
 export interface PaidWatchParts {
   readonly journal: string;
   readonly epochsAhead: number;
-  /** Asks the chain; null if it does not answer. */
-  readonly ask: () => Promise<EpochTime | null>;
+  /** Asks the chain. */
+  readonly ask: () => Promise<EpochTime>;
   /** Lets a flush renew what runs out. */
   readonly renew: () => void;
 }
