@@ -6,9 +6,10 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { raceSignal } from '../base/abort.ts';
-import { messageOf, TuskError } from '../base/errors.ts';
+import { isTransient, messageOf, TuskError } from '../base/errors.ts';
 import { PACK_BYTES_MAX, PACK_BYTES_MIN } from '../base/limits.ts';
 import type { MatrixShape } from '../format/shape.ts';
+import type { Committee } from '../walrus/network.ts';
 import { type CheckpointJob, storeCheckpoint } from './checkpoint.ts';
 import { choose } from './choose.ts';
 import type { StoredPack } from './draft.ts';
@@ -236,25 +237,35 @@ export class Flusher {
   }
 
   async #checkpoint(signal: AbortSignal, epoch: number | undefined): Promise<CheckpointResult> {
-    this.#done.clear();
-    this.#tell({ state: 'choosing', bytesDone: 0, bytesTotal: 0, files: 0, packs: 0 });
-    const snapshot = await this.#parts.front.snapshot();
-    const copy = new IndexCopy(snapshot.directory);
-    try {
-      const runsOut = await this.#renew(copy, epoch, signal);
-      return await this.#store(snapshot, copy, runsOut, signal);
-    } finally {
-      copy.close();
-      await snapshot.release();
+    for (;;) {
+      this.#done.clear();
+      this.#tell({ state: 'choosing', bytesDone: 0, bytesTotal: 0, files: 0, packs: 0 });
+      const snapshot = await this.#parts.front.snapshot();
+      const copy = new IndexCopy(snapshot.directory);
+      try {
+        const runsOut = await this.#renew(copy, epoch, signal);
+        const result = await this.#store(snapshot, copy, runsOut, signal);
+        if (result !== undefined) return result;
+      } finally {
+        copy.close();
+        await snapshot.release();
+      }
+      const onWait = (pending: string) => this.#tell({ pending });
+      await patiently(this.#parts, signal, onWait, () => this.#committee(signal));
     }
   }
 
+  #committee(signal: AbortSignal): Promise<Committee> {
+    return this.#parts.network.committee({ fresh: true, signal });
+  }
+
+  /** Undefined if the network is away: until it is back, much of the snapshot may be deleted, and need not be paid. */
   async #store(
     snapshot: FlushSnapshot,
     copy: IndexCopy,
     runsOut: boolean,
     signal: AbortSignal,
-  ): Promise<CheckpointResult> {
+  ): Promise<CheckpointResult | undefined> {
     const parts = this.#parts;
     const { journal } = parts.directories;
     const head = loadHead(journal);
@@ -274,16 +285,16 @@ export class Flusher {
       return { ...unchanged(head), notRenewed: this.#notRenewed };
     }
     this.#tell({ state: 'cutting', bytesTotal: stagedBytes, files });
+    const committee = await this.#committee(signal).catch(error => {
+      checkAborted(signal);
+      if (!isTransient(error)) throw error;
+    });
+    if (committee === undefined) return;
+    const { nShards, epoch } = committee;
     const sources = new Sources(parts.front, signal);
     const before = this.spent;
     const writers: CheckpointJob['writers'] = new Set();
     try {
-      const { nShards, epoch } = await patiently(
-        parts,
-        signal,
-        pending => this.#tell({ pending }),
-        () => parts.network.committee({ fresh: true, signal }),
-      );
       const until = lastingEnd(epoch, parts.limits.epochsAhead);
       const plan = await planFrames(copy.db, parts.keys, regions, sources, until);
       checkAborted(signal);

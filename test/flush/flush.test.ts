@@ -185,7 +185,7 @@ test('bytes written during the flush stay staged', async () => {
   expect((await volume.read('file')).equals(expected)).toBe(true);
 });
 
-test('waits while the network is down, says why, and goes on by itself', async () => {
+test('waits while the network is down, says why, and goes on by itself with what is there by then', async () => {
   volume.network.down = new TuskError('network', 'no route');
   volume.write('file', 0, noise(MiB, 6));
   const reasons: string[] = [];
@@ -194,8 +194,12 @@ test('waits while the network is down, says why, and goes on by itself', async (
     onProgress: ({ pending }) => reasons.push(pending),
   });
   await expect.poll(() => reasons.includes('no route'), { timeout: 5000 }).toBe(true);
+  volume.write('file', 0, Buffer.alloc(MiB, 1));
   volume.network.down = undefined;
   expect((await running).stored).toBe(true);
+  const { db } = await restored('first');
+  expect((await fileFrom(db, 'file')).equals(Buffer.alloc(MiB, 1))).toBe(true);
+  db.close();
 });
 
 test('failed and expired transactions are built anew, one blob is registered', async () => {
