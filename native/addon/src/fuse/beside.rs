@@ -25,6 +25,7 @@ pub struct Beside {
     awake: OnceCell<Option<Awake>>,
     /// Where the front was last.
     own: Cell<Option<usize>>,
+    /// Who asked last, and how often again since.
     thread: Cell<u32>,
     came: Cell<u32>,
 }
@@ -50,12 +51,27 @@ impl Beside {
         })
     }
 
-    /// A request of `thread` (0: unknown) came at `now`, right after it had its last answer.
-    pub fn request_came(&self, now: u64, thread: u32) {
+    /// True if `thread` (0: unknown) has asked before and nobody else since. With several at once
+    /// there is nobody to be beside.
+    pub fn is_alone(&self, thread: u32) -> bool {
+        if thread != 0 {
+            let again = self.thread.replace(thread) == thread;
+            let came = if again {
+                self.came.get().wrapping_add(1)
+            } else {
+                0
+            };
+            self.came.set(came);
+        }
+        self.came.get() > 0
+    }
+
+    /// A request of who is alone came at `now`, right after the last answer.
+    pub fn request_came(&self, now: u64) {
         let Some(awake) = self.awake.get_or_init(Awake::start) else {
             return;
         };
-        self.follow(thread);
+        self.follow();
         let own = sched_getcpu();
         if self.own.replace(Some(own)) != Some(own) {
             let [first, second] = self.processors;
@@ -64,18 +80,10 @@ impl Beside {
         awake.stay(now);
     }
 
-    /// Moves to the processor where `thread` sleeps, now and then.
-    fn follow(&self, thread: u32) {
-        if thread == 0 {
-            return;
-        }
-        if self.thread.replace(thread) != thread {
-            self.came.set(0);
-        }
-        let came = self.came.get().wrapping_add(1);
-        self.came.set(came);
-        if came % LOOK_EVERY == LOOK_FIRST
-            && let Some(there) = processor_of(thread)
+    /// Moves to the processor where the one who asks sleeps, now and then.
+    fn follow(&self) {
+        if self.came.get() % LOOK_EVERY == LOOK_FIRST
+            && let Some(there) = processor_of(self.thread.get())
             && there != sched_getcpu()
         {
             move_to(there);

@@ -93,10 +93,14 @@ impl Wire {
     }
 
     fn request_came(&self, now: u64, spun: bool) {
-        let beside = self.beside.as_ref().filter(|_| self.has_waiter());
+        let thread = self.word(PID_AT);
+        let beside = self
+            .beside
+            .as_ref()
+            .filter(|beside| self.has_waiter() && beside.is_alone(thread));
         self.pace.request_came(spun, beside.is_some());
         if let Some(beside) = beside.filter(|_| self.pace.is_lively()) {
-            beside.request_came(now, self.word(PID_AT));
+            beside.request_came(now);
         }
     }
 
