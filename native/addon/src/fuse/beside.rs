@@ -66,12 +66,12 @@ impl Beside {
         self.came.get() > 0
     }
 
-    /// A request of who is alone came at `now`, right after the last answer.
-    pub fn request_came(&self, now: u64) {
+    /// A request of `thread`, who is alone, came at `now`, right after the last answer.
+    pub fn request_came(&self, now: u64, thread: u32) {
         let Some(awake) = self.awake.get_or_init(Awake::start) else {
             return;
         };
-        self.follow();
+        self.follow(thread);
         let own = sched_getcpu();
         if self.own.replace(Some(own)) != Some(own) {
             let [first, second] = self.processors;
@@ -80,10 +80,11 @@ impl Beside {
         awake.stay(now);
     }
 
-    /// Moves to the processor where the one who asks sleeps, now and then.
-    fn follow(&self) {
-        if self.came.get() % LOOK_EVERY == LOOK_FIRST
-            && let Some(there) = processor_of(self.thread.get())
+    /// Moves to the processor where `thread` sleeps, now and then.
+    fn follow(&self, thread: u32) {
+        if thread != 0
+            && self.came.get() % LOOK_EVERY == LOOK_FIRST
+            && let Some(there) = processor_of(thread)
             && there != sched_getcpu()
         {
             move_to(there);

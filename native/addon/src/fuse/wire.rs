@@ -100,7 +100,7 @@ impl Wire {
             .filter(|beside| self.has_waiter() && beside.is_alone(thread));
         self.pace.request_came(spun, beside.is_some());
         if let Some(beside) = beside.filter(|_| self.pace.is_lively()) {
-            beside.request_came(now);
+            beside.request_came(now, thread);
         }
     }
 
