@@ -87,3 +87,7 @@ export const systemCode = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error && typeof error.code === 'string'
     ? error.code
     : undefined;
+
+/** A mount that nobody serves any more: so the kernel says, or ECONNABORTED to who was just asking. */
+export const isDeadMount = (error: unknown): boolean =>
+  ['ENOTCONN', 'ECONNABORTED'].includes(systemCode(error) ?? '');

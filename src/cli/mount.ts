@@ -4,7 +4,13 @@ import { mkdirSync, openSync, readFileSync, realpathSync } from 'node:fs';
 import { dirname, sep } from 'node:path';
 import { type Command, Option } from 'commander';
 import { systemClock } from '../base/clock.ts';
-import { type ErrorCode, type ErrorKind, messageOf, TuskError } from '../base/errors.ts';
+import {
+  type ErrorCode,
+  type ErrorKind,
+  isDeadMount,
+  messageOf,
+  TuskError,
+} from '../base/errors.ts';
 import { compiledIn } from '../daemon/compiled.ts';
 import type { DaemonConfig, StartMessage } from '../daemon/config.ts';
 import { callDaemon } from '../daemon/control.ts';
@@ -45,7 +51,7 @@ const mountPointOf = (directory: string): string => {
   try {
     return realpathSync(directory);
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOTCONN') return directory;
+    if (isDeadMount(cause)) return directory;
     throw new TuskError(
       'not_found',
       `the mount point ${directory} cannot be used: ${messageOf(cause)}. Make the directory first.`,

@@ -6,7 +6,7 @@
 import { readdir, realpath, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Errno } from '../base/errno.ts';
-import { systemCode, TuskError } from '../base/errors.ts';
+import { isDeadMount, systemCode, TuskError } from '../base/errors.ts';
 import { FUSE_IO_BYTES_MAX } from '../base/limits.ts';
 import { type FuseDevice, type MountOutcome, native } from '../native.ts';
 import { MOUNT_TYPE, mountAt } from './mountinfo.ts';
@@ -117,7 +117,7 @@ const makeReady = async (mountPoint: string): Promise<void> => {
   const mounted = await mountAt(mountPoint);
   const found = await statWithin(mountPoint);
   if (mounted?.type === MOUNT_TYPE) {
-    if (found !== 'ENOTCONN') {
+    if (found !== 'dead') {
       throw new TuskError('busy', `${mounted.source} is already mounted at ${mountPoint}`, {
         details: { mountPoint, source: mounted.source },
       });
@@ -151,7 +151,7 @@ const statWithin = async (path: string): Promise<string> => {
   // The kernel remembers the attributes of a dead mount's root; figures it has to ask for.
   const looked = Promise.all([stat(path), statfs(path)]).then(
     ([found]) => (found.isDirectory() ? 'directory' : 'other'),
-    error => systemCode(error) ?? 'no answer',
+    error => (isDeadMount(error) ? 'dead' : (systemCode(error) ?? 'no answer')),
   );
   try {
     return await Promise.race([looked, deadline.promise]);

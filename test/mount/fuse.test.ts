@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { mountVolume, unmount } from '../../src/fuse/mount.ts';
 import { mountAt } from '../../src/fuse/mountinfo.ts';
@@ -198,6 +199,17 @@ test('what a killed daemon left behind is detached by the next one', async () =>
   await gone;
   expect(() => fs.statSync(at)).toThrow('ENOTCONN');
   child = await serve();
+  fs.writeFileSync(join(at, 'f'), 'again');
+});
+
+test('what dies while the next one looks at it is detached, too', async () => {
+  child.kill('SIGSTOP');
+  const next = serve();
+  await sleep(1000);
+  const gone = once(child, 'exit');
+  child.kill('SIGKILL');
+  await gone;
+  child = await next;
   fs.writeFileSync(join(at, 'f'), 'again');
 });
 
