@@ -68,6 +68,7 @@ export class Flusher {
   #checkedOne = false;
   #conflict: TuskError | undefined;
   #notRenewed = '';
+  readonly #onWait = (pending: string) => this.#tell({ pending });
 
   constructor(parts: FlushParts) {
     this.#parts = parts;
@@ -166,7 +167,7 @@ export class Flusher {
         signal,
         lifetime: this.#lifetime.signal,
         onState: this.#onState,
-        onWait: pending => this.#tell({ pending }),
+        onWait: this.#onWait,
         onStored: (part, bytes) => {
           this.#done.set(journal.packId, Math.floor(part * bytes));
           const done = [...this.#done.values()].reduce((sum, each) => sum + each, 0);
@@ -219,8 +220,7 @@ export class Flusher {
   }
 
   #renewal(signal: AbortSignal): RenewalContext {
-    const onWait = (pending: string) => this.#tell({ pending });
-    return { parts: this.#parts, spent: this.#spent, signal, onWait };
+    return { parts: this.#parts, spent: this.#spent, signal, onWait: this.#onWait };
   }
 
   /** Renews what runs out; true if the checkpoint itself does, which is then made anew. */
@@ -250,8 +250,7 @@ export class Flusher {
         copy.close();
         await snapshot.release();
       }
-      const onWait = (pending: string) => this.#tell({ pending });
-      await patiently(this.#parts, signal, onWait, () => this.#committee(signal));
+      await patiently(this.#parts, signal, this.#onWait, () => this.#committee(signal));
     }
   }
 

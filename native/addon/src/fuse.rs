@@ -1,5 +1,6 @@
 //! The `fuse` section of src/native.ts: mounting, and the descriptor of /dev/fuse as seen by the
-//! event loop. The protocol itself is spoken in TypeScript; nothing here looks into a request.
+//! event loop. The protocol itself is spoken in TypeScript; of a request no more is looked at here
+//! than who sent it and how large it is, to choose how to wait for the next.
 
 mod awake;
 mod beside;
