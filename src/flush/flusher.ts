@@ -5,6 +5,7 @@
  */
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type Database from 'better-sqlite3';
 import { raceSignal } from '../base/abort.ts';
 import { isTransient, messageOf, TuskError } from '../base/errors.ts';
 import { PACK_BYTES_MAX, PACK_BYTES_MIN } from '../base/limits.ts';
@@ -242,12 +243,14 @@ export class Flusher {
       this.#tell({ state: 'choosing', bytesDone: 0, bytesTotal: 0, files: 0, packs: 0 });
       const snapshot = await this.#parts.front.snapshot();
       const copy = new IndexCopy(snapshot.directory);
+      const local = openSnapshot(snapshot.directory, 'local.db');
       try {
         const runsOut = await this.#renew(copy, epoch, signal);
-        const result = await this.#store(snapshot, copy, runsOut, signal);
+        const result = await this.#store(snapshot, copy, local, runsOut, signal);
         if (result !== undefined) return result;
       } finally {
         copy.close();
+        local.close();
         await snapshot.release();
       }
       await patiently(this.#parts, signal, this.#onWait, () => this.#committee(signal));
@@ -262,15 +265,14 @@ export class Flusher {
   async #store(
     snapshot: FlushSnapshot,
     copy: IndexCopy,
+    local: Database.Database,
     runsOut: boolean,
     signal: AbortSignal,
   ): Promise<CheckpointResult | undefined> {
     const parts = this.#parts;
     const { journal } = parts.directories;
     const head = loadHead(journal);
-    const local = openSnapshot(snapshot.directory, 'local.db');
     const { regions, files, stagedBytes } = choose(copy.db, local);
-    local.close();
     if (
       !runsOut &&
       regions.length === 0 &&
@@ -295,7 +297,7 @@ export class Flusher {
     const writers: CheckpointJob['writers'] = new Set();
     try {
       const until = lastingEnd(epoch, parts.limits.epochsAhead);
-      const plan = await planFrames(copy.db, parts.keys, regions, sources, until);
+      const plan = await planFrames(copy.db, local, parts.keys, regions, sources, until);
       checkAborted(signal);
       const job: CheckpointJob = {
         parts,

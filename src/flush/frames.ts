@@ -36,17 +36,28 @@ interface Stored {
   readonly endEpoch: number;
 }
 
+/** Tells which frame has an identity: where to look stands in `local.db`, what it says in the index. */
+const storedFrames = (
+  index: Database.Database,
+  local: Database.Database,
+): ((identity: Buffer) => Stored | undefined) => {
+  const frameOf = local.prepare('SELECT frame FROM identity WHERE start = substr(?, 1, 8)').pluck();
+  const stored = index.prepare(
+    'SELECT f.id, p.end_epoch AS endEpoch FROM frame f JOIN pack p ON p.id = f.pack WHERE f.id = ? AND f.identity = ?',
+  );
+  return identity => stored.get(frameOf.get(identity) ?? null, identity) as Stored | undefined;
+};
+
 /** Cuts all regions; frames that are stored already, until the epoch `until` at least, yield ranges only. */
 export const planFrames = async (
   index: Database.Database,
+  local: Database.Database,
   keys: VolumeKeys,
   regions: readonly Region[],
   sources: Sources,
   until: number,
 ): Promise<FramePlan> => {
-  const known = index.prepare(
-    'SELECT f.id, p.end_epoch AS endEpoch FROM frame f JOIN pack p ON p.id = f.pack WHERE f.identity = ?',
-  );
+  const known = storedFrames(index, local);
   let nextId = (index.prepare('SELECT max(id) FROM frame').pluck().get() as number | null) ?? 0;
   const fresh = new Map<string, FramePlan['frames'][number]>();
   const plan = { shared: [] as FlushedRange[], bytesStored: 0, bytesShared: 0 };
@@ -62,8 +73,7 @@ export const planFrames = async (
       for (const { offset, length, identity } of frames) {
         const name = identity.toString('latin1');
         const planned = fresh.get(name);
-        const stored =
-          planned === undefined ? (known.get(identity) as Stored | undefined) : undefined;
+        const stored = planned === undefined ? known(identity) : undefined;
         const shared =
           planned?.frame.id ?? (stored && stored.endEpoch >= until ? stored.id : undefined);
         if (shared !== undefined) {

@@ -121,9 +121,9 @@ export class Applier {
         // A frame that is stored anew keeps its number and is found in its newest pack.
         `INSERT INTO frame(id, identity, pack, slot, offset, sealed_bytes, plain_bytes, compression) VALUES(?,?,?,?,?,?,?,?)
          ON CONFLICT(id) DO UPDATE SET pack = excluded.pack, slot = excluded.slot, offset = excluded.offset,
-           sealed_bytes = excluded.sealed_bytes, compression = excluded.compression
-         ON CONFLICT DO NOTHING`,
+           sealed_bytes = excluded.sealed_bytes, compression = excluded.compression`,
       ),
+      identity: local.prepare('INSERT OR IGNORE INTO identity VALUES(substr(?, 1, 8), ?)'),
       pack: index.prepare(
         // One that is known may have been paid for longer.
         `INSERT INTO pack(id, pack_id, salt, size, n_shards, blob_id, object_id, end_epoch) VALUES(?,?,?,?,?,?,?,?)
@@ -263,6 +263,9 @@ export class Applier {
           this.#staged.insert(m.ino, m.offset, m.length, m.addr);
         if (m.kind === Kind.placeData)
           this.#staged.insert(m.ino, m.offset, m.length, record.dataAddr + m.dataAt);
+        return;
+      case Kind.frame:
+        this.#run.identity!.run(m.place.identity, m.place.frame);
         return;
     }
   }

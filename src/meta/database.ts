@@ -4,12 +4,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { TuskError } from '../base/errors.ts';
 import type { Seq } from '../base/ids.ts';
-import {
-  INDEX_SCHEMA,
-  INDEX_SCHEMA_VERSION,
-  LOCAL_SCHEMA,
-  LOCAL_SCHEMA_VERSION,
-} from './schema.ts';
+import { INDEX_SCHEMA, LOCAL_SCHEMA, type Schema } from './schema.ts';
 
 /** A SQLite connection. */
 export type Db = Database.Database;
@@ -32,7 +27,7 @@ export const setState = (db: Db, values: Readonly<Record<string, number>>): void
   for (const [key, value] of Object.entries(values)) set.run(key, BigInt(value));
 };
 
-const open = (path: string, schema: string, version: number): Db => {
+const open = (path: string, { version, tables, upgrades }: Schema): Db => {
   const db = new Database(path);
   // The log is what survives power loss: SQLite syncs at checkpoints only, which we start ourselves.
   db.pragma('journal_mode = WAL');
@@ -43,7 +38,7 @@ const open = (path: string, schema: string, version: number): Db => {
   const known = db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'state'").get();
   if (known === undefined) {
     db.transaction(() => {
-      db.exec(schema);
+      db.exec(tables);
       setState(db, { schema: version, applied_seq: 0 });
     })();
   }
@@ -55,7 +50,22 @@ const open = (path: string, schema: string, version: number): Db => {
       `${path} has version ${found}, this tuskfs knows up to ${version}; nothing was changed: use a newer tuskfs`,
     );
   }
+  for (let from = found; from < version; from++)
+    db.transaction(() => {
+      db.exec(upgrades[from]!);
+      setState(db, { schema: from + 1 });
+    })();
   return db;
+};
+
+/** Enters frames that `local.db` does not know yet: it is new, or of a version that knew none. */
+const fillIdentities = (local: Db, path: string): void => {
+  if (local.prepare('SELECT 1 FROM identity LIMIT 1').get() !== undefined) return;
+  local.prepare('ATTACH ? AS whole').run(path);
+  local.exec(
+    'INSERT OR IGNORE INTO identity SELECT substr(identity, 1, 8), id FROM whole.frame ORDER BY 1, 2',
+  );
+  local.exec('DETACH whole');
 };
 
 /** Both files, opened for writing, created if absent. */
@@ -70,9 +80,10 @@ export interface Databases {
  */
 export const openDatabases = (directory: string): Databases => {
   const isNew = !existsSync(localPath(directory));
-  const index = open(indexPath(directory), INDEX_SCHEMA, INDEX_SCHEMA_VERSION);
-  const local = open(localPath(directory), LOCAL_SCHEMA, LOCAL_SCHEMA_VERSION);
+  const index = open(indexPath(directory), INDEX_SCHEMA);
+  const local = open(localPath(directory), LOCAL_SCHEMA);
   if (isNew) setState(local, { applied_seq: stateOf(index, 'applied_seq') });
+  fillIdentities(local, indexPath(directory));
   return { index, local };
 };
 

@@ -1,17 +1,35 @@
 /**
  * The tables of the index. `index.db` is what a checkpoint carries: the tree and where its bytes
- * stand in packs. `local.db` belongs to this machine only: which ranges are still in the log.
- * (`tails.db` holds last pages of files: tails.ts.)
+ * stand in packs. `local.db` belongs to this machine only: which ranges are still in the log, and
+ * which frame has which content. (`tails.db` holds last pages of files: tails.ts.)
  * The two never overlap for one range of a file: staging a range cuts it out of `extent`,
  * committing a flush cuts it out of `staged`. Names and targets are bytes (BLOB).
+ *
+ * Every page of `index.db` that changes is paid for, so nothing in it may be ordered by what is as
+ * good as random: such an index has changes on all of its pages, and they stand all over the file.
  */
 
-/** Version of `index.db`; a newer one is refused. */
-export const INDEX_SCHEMA_VERSION = 1;
-/** Version of `local.db`. */
-export const LOCAL_SCHEMA_VERSION = 1;
+/** A file of tables: its version, how a new one is made, and by the version found what makes it the next one. */
+export interface Schema {
+  readonly version: number;
+  readonly tables: string;
+  readonly upgrades: Readonly<Record<number, string>>;
+}
 
-export const INDEX_SCHEMA = `
+const FRAME_COLUMNS = `
+  id INTEGER PRIMARY KEY,
+  identity BLOB NOT NULL, -- keyed BLAKE3 of the plaintext
+  pack INTEGER NOT NULL, slot INTEGER NOT NULL,
+  offset INTEGER NOT NULL, sealed_bytes INTEGER NOT NULL, plain_bytes INTEGER NOT NULL,
+  compression INTEGER NOT NULL
+`;
+
+const IDENTITY_TABLE = `
+-- Frames by the first 8 bytes of their identity; filled from index.db where it is empty.
+CREATE TABLE identity(start BLOB PRIMARY KEY, frame INTEGER NOT NULL) WITHOUT ROWID;
+`;
+
+const INDEX_TABLES = `
 CREATE TABLE state(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 -- keys: schema, applied_seq, next_ino, next_cookie, inodes, content_bytes
 
@@ -44,13 +62,7 @@ CREATE TABLE extent(
   PRIMARY KEY(ino, offset)
 ) WITHOUT ROWID;
 
-CREATE TABLE frame(
-  id INTEGER PRIMARY KEY,
-  identity BLOB NOT NULL UNIQUE, -- keyed BLAKE3 of the plaintext
-  pack INTEGER NOT NULL, slot INTEGER NOT NULL,
-  offset INTEGER NOT NULL, sealed_bytes INTEGER NOT NULL, plain_bytes INTEGER NOT NULL,
-  compression INTEGER NOT NULL
-);
+CREATE TABLE frame(${FRAME_COLUMNS});
 
 CREATE TABLE pack(
   id INTEGER PRIMARY KEY,
@@ -62,7 +74,20 @@ CREATE TABLE pack(
 CREATE TABLE snapshot(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, taken_ms INTEGER NOT NULL, checkpoint BLOB NOT NULL);
 `;
 
-export const LOCAL_SCHEMA = `
+/** `index.db`. */
+export const INDEX_SCHEMA: Schema = {
+  version: 2,
+  tables: INDEX_TABLES,
+  upgrades: {
+    // Identities were UNIQUE.
+    1: `CREATE TABLE frame_2(${FRAME_COLUMNS});
+        INSERT INTO frame_2 SELECT * FROM frame;
+        DROP TABLE frame;
+        ALTER TABLE frame_2 RENAME TO frame;`,
+  },
+};
+
+const LOCAL_TABLES = `
 CREATE TABLE state(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 -- keys: schema, applied_seq
 
@@ -72,4 +97,11 @@ CREATE TABLE staged(
   PRIMARY KEY(ino, offset)
 ) WITHOUT ROWID;
 CREATE INDEX staged_addr ON staged(addr);
-`;
+${IDENTITY_TABLE}`;
+
+/** `local.db`. */
+export const LOCAL_SCHEMA: Schema = {
+  version: 2,
+  tables: LOCAL_TABLES,
+  upgrades: { 1: IDENTITY_TABLE },
+};

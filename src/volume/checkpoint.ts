@@ -23,7 +23,7 @@ import {
   type PackHeader,
   type Place,
 } from '../format/pack.ts';
-import { INDEX_SCHEMA_VERSION } from '../meta/schema.ts';
+import { INDEX_SCHEMA } from '../meta/schema.ts';
 import { native } from '../native.ts';
 
 /** Groups fetched and opened side by side. */
@@ -91,10 +91,10 @@ export const readManifest = async (
   const root = decodeRoot(await openPlace(header, blob, header.root!, keys, readRange));
   if (!root.volumeId.equals(keys.volumeId))
     throw new TuskError('damaged', `the manifest in blob ${blob.blobId} is of another volume`);
-  if (root.indexSchema > INDEX_SCHEMA_VERSION)
+  if (root.indexSchema > INDEX_SCHEMA.version)
     throw new TuskError(
       'newer_format',
-      `the index in blob ${blob.blobId} has version ${root.indexSchema}; this tuskfs reads up to ${INDEX_SCHEMA_VERSION}. Nothing was changed; use a newer tuskfs`,
+      `the index in blob ${blob.blobId} has version ${root.indexSchema}; this tuskfs reads up to ${INDEX_SCHEMA.version}. Nothing was changed; use a newer tuskfs`,
     );
   return root;
 };

@@ -1,5 +1,5 @@
 /** The pipeline over a real index and log: what is stored, what is shared, what is read back. */
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { TuskError } from '../../src/base/errors.ts';
 import { nameFromText } from '../../src/base/ids.ts';
 import { seededRandom } from '../../src/base/random.ts';
+import { decodeLeaf } from '../../src/format/manifest.ts';
 import { type ReadRange, readHead, restoreIndex } from '../../src/volume/checkpoint.ts';
 import { envelope, FlushVolume, keys, openFrame } from '../support/flush-volume.ts';
 import { MemoryNetwork, SHARDS } from '../support/memory-network.ts';
@@ -130,6 +131,40 @@ test('an edit of 4 KiB stores one frame anew', async () => {
   const { db } = await restored('edited');
   expect((await fileFrom(db, 'file')).equals(content)).toBe(true);
   db.close();
+});
+
+test('what a checkpoint stores of the index follows what is new, not what is there', async () => {
+  const files = 12_000;
+  const content = Buffer.alloc(16);
+  const add = (from: number, count: number) => {
+    for (let i = from; i < from + count; i++) {
+      content.writeUInt32LE(i);
+      volume.write(`file-${i}`, 0, content);
+    }
+  };
+  add(0, files);
+  await volume.sync();
+  add(files, 50);
+  expect(await volume.sync()).toMatchObject({ bytesStored: 50 * content.length });
+  const path = join(root, 'journal', 'groups.json');
+  const { leaves } = JSON.parse(readFileSync(path, 'utf8')) as { leaves: string[] };
+  const groups = leaves.flatMap(leaf => decodeLeaf(Buffer.from(leaf, 'base64')));
+  const stored = groups.filter(({ pack }) => pack.blobId === undefined);
+  expect(stored.length).toBeLessThan(groups.length / 3);
+});
+
+test('on a machine that has nothing but the index, too, the same bytes are stored once', async () => {
+  const content = noise(2 * MiB, 4);
+  volume.write('file', 0, content);
+  await volume.sync();
+  await volume.close();
+  rmSync(join(root, 'log'), { recursive: true });
+  for (const name of readdirSync(join(root, 'index')))
+    if (name !== 'index.db') rmSync(join(root, 'index', name));
+  volume = await FlushVolume.open(root);
+  volume.write('again', 0, content);
+  expect(await volume.sync()).toMatchObject({ bytesStored: 0, bytesShared: 2 * MiB });
+  expect((await volume.read('again')).equals(content)).toBe(true);
 });
 
 test('more than a pack: data goes first, the last pack carries the checkpoint', async () => {
