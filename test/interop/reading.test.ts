@@ -3,7 +3,7 @@
  * epoch changes, while a node is slow or lies, and where nodes cannot be reached at all.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -119,7 +119,8 @@ const reader = (
       const rotation = rotationOf(file.blobId, 100);
       return nodeOfSliver(committee, rotation, 'primary', index).address !== node.address;
     });
-  return { read, health, slivers, astray };
+  const sent = () => http.sent.length;
+  return { read, health, sent, slivers, astray };
 };
 
 const ALL = Array.from({ length: 34 }, (_, i) => i);
@@ -170,6 +171,54 @@ test('a slow node is learnt, and then no longer waited for', async () => {
       .slice(before)
       .filter(({ node }) => node === slow),
   ).toEqual([]);
+});
+
+/** The committee behind one line of `bytesPerMs`, which all answers share. */
+const behindLine = async (bytesPerMs: number): Promise<Committee> => {
+  const LOOK_MS = 20;
+  const waiting: { response: ServerResponse; body: Buffer }[] = [];
+  const timer = setInterval(() => {
+    const share = Math.floor((bytesPerMs * LOOK_MS) / Math.max(1, waiting.length));
+    for (const answer of waiting.splice(0)) {
+      answer.response.write(answer.body.subarray(0, share));
+      answer.body = answer.body.subarray(share);
+      if (answer.body.length > 0) waiting.push(answer);
+      else answer.response.end();
+    }
+  }, LOOK_MS);
+  ends.push(() => clearInterval(timer));
+  const nodes = await Promise.all(
+    committee.nodes.map(async node => {
+      const server = createServer(async (request, response) => {
+        const answer = await fetch(`http://${node.address}${request.url}`);
+        response.writeHead(answer.status);
+        waiting.push({ response, body: Buffer.from(await answer.arrayBuffer()) });
+      });
+      await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+      ends.push(
+        () => server.closeAllConnections(),
+        () => server.close(),
+      );
+      return { ...node, address: `127.0.0.1:${(server.address() as AddressInfo).port}` };
+    }),
+  );
+  return {
+    ...committee,
+    nodes,
+    nodeOfShard: committee.nodeOfShard.map(({ index }) => nodes[index]!),
+  };
+};
+
+test('on a slow line all slivers are late, and nothing is asked for twice because of it', async () => {
+  class Hasty extends Health {
+    override hedgeMs(): number {
+      return 1_000;
+    }
+  }
+  const view = await behindLine(500);
+  const { read, sent } = reader(view, [], new Hasty(systemClock));
+  await read(ALL, false);
+  expect(sent()).toBe(ALL.length);
 });
 
 test('nodes that cannot be reached: aggregators stand in, and the one that lies is left alone', async () => {

@@ -67,6 +67,19 @@ test('a body that comes byte by byte ends with the deadline, and its connection 
   await ended;
 });
 
+test('a body that comes slowly, but comes, is waited for', async () => {
+  const chunks = Array.from({ length: 9 }, (_, i) => Buffer.alloc(10_000, i));
+  const node = await serve(async (_, response) => {
+    response.writeHead(200);
+    for (const chunk of chunks) {
+      response.write(chunk);
+      await new Promise(resolve => setTimeout(resolve, 100));
+    }
+    response.end();
+  });
+  expect(await get(node)).toEqual(Buffer.concat(chunks));
+});
+
 test('a body that does not end is read no further than it may be long', async () => {
   const { node, ended } = await forever(Buffer.alloc(20_000), 1);
   await expect(get(node)).rejects.toThrow(`a body longer than ${BYTES_MAX} bytes`);

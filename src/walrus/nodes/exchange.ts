@@ -58,6 +58,11 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#sinkOf = sinkOf;
   }
 
+  /** Bytes of the answer's body so far. */
+  get bytesReceived(): number {
+    return this.#at;
+  }
+
   /** Ends the exchange, and its connection if it has one; nothing goes to the sink any more. */
   abort(error: Error): void {
     if (this.#failure !== undefined) return;

@@ -1,12 +1,13 @@
 /**
  * Asking many for a few answers: as many requests at once as answers are still needed, the next
- * candidate for each that fails, and as many again whenever nothing came for a while. What is
+ * candidate for each that fails, and as many again whenever nothing came for a while (Movement). What is
  * still running when there is enough is aborted.
  */
 
 import { abortError, deadline } from '../../base/abort.ts';
 import type { Clock } from '../../base/clock.ts';
 import { TuskError } from '../../base/errors.ts';
+import { Movement } from './movement.ts';
 
 /** Most requests of one gathering at once. */
 const AT_ONCE_MAX = 64;
@@ -19,8 +20,8 @@ export interface Gathering<T> {
   readonly needed: () => number;
   /** How many answers a candidate gives at once; 1 if left out. */
   readonly weight?: (candidate: T) => number;
-  /** Asks one; takes in its answer by itself, rejects if it gave none. */
-  readonly ask: (candidate: T, signal: AbortSignal) => Promise<void>;
+  /** Asks one; takes in its answer by itself, rejects if it gave none. `came` hears of bytes on the way. */
+  readonly ask: (candidate: T, signal: AbortSignal, came: (bytes: number) => void) => Promise<void>;
   readonly hedgeMs: number;
   readonly clock: Clock;
   readonly signal: AbortSignal;
@@ -35,6 +36,7 @@ export const gather = async <T>(gathering: Gathering<T>): Promise<boolean> => {
   const { candidates, needed, ask, hedgeMs, clock, signal } = gathering;
   const weight = gathering.weight ?? (() => 1);
   const inner = deadline(signal, undefined);
+  const movement = new Movement(clock);
   let next = 0;
   let running = 0;
   /** Answers that running requests are to bring. */
@@ -45,7 +47,7 @@ export const gather = async <T>(gathering: Gathering<T>): Promise<boolean> => {
     const weighs = weight(candidate);
     running++;
     expected += weighs;
-    ask(candidate, inner.signal)
+    ask(candidate, inner.signal, movement.bytes)
       .catch(() => {})
       .finally(() => {
         running--;
@@ -63,33 +65,11 @@ export const gather = async <T>(gathering: Gathering<T>): Promise<boolean> => {
       }
       if (running === 0) return false;
       wake = Promise.withResolvers<void>();
-      if (await quietFor(wake.promise, hedgeMs, clock, signal)) extra = 2 * expected - want;
+      movement.now();
+      if (await movement.quiet(wake.promise, hedgeMs, signal)) extra = 2 * expected - want;
     }
   } finally {
     inner.controller.abort(noLongerNeeded());
     inner.done();
-  }
-};
-
-/** Nobody sees it, and there is one for every answer: an error made anew each time would cost more than the wait. */
-const OVER = noLongerNeeded();
-
-/** True if `event` did not come within `ms`; false if it came, or the signal fired. */
-export const quietFor = async (
-  event: Promise<unknown>,
-  ms: number,
-  clock: Clock,
-  signal: AbortSignal,
-): Promise<boolean> => {
-  const timer = deadline(signal, undefined);
-  const quiet = clock.sleep(ms, timer.signal).then(
-    () => true,
-    () => false,
-  );
-  try {
-    return await Promise.race([event.then(() => false), quiet]);
-  } finally {
-    timer.controller.abort(OVER);
-    timer.done();
   }
 };

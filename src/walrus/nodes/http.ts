@@ -1,6 +1,6 @@
 /**
- * One request to one storage node: keep-alive pools, a deadline for the whole exchange, bodies
- * bounded in size, and every failure as a `TuskError` whose kind says whether to try again.
+ * One request to one storage node: keep-alive pools, a deadline for silence, bodies bounded in
+ * size, and every failure as a `TuskError` whose kind says whether to try again.
  */
 import { type Dispatcher, Pool } from 'undici';
 import { abortError, throwIfAborted } from '../../base/abort.ts';
@@ -13,8 +13,13 @@ import { pinnedConnector } from './tls.ts';
 const CONNECT_MS = 5_000;
 const CONNECTIONS_PER_NODE = 6;
 const JSON_BYTES_MAX = 64 * 1024;
+/** A body that brings fewer bytes than this in a request's time is late; more is a slow line. */
+const SLOW_BYTES = 16 * 1024;
 
-/** A request; `bodyBytesMax` bounds the answer, whose body goes `into` something else where that is given. */
+/**
+ * A request; `bodyBytesMax` bounds the answer, whose body goes `into` something else where that is
+ * given. It has `timeoutMs` to be answered, and as long again whenever enough of the body came.
+ */
 export interface NodeRequest {
   readonly method: 'GET' | 'PUT';
   readonly path: string;
@@ -36,15 +41,21 @@ const optionsOf = ({ method, path, accept, body }: NodeRequest): Dispatcher.Disp
     ...(body === undefined ? {} : { 'content-type': 'application/octet-stream' }),
   },
   body: body ?? null,
-  // The whole exchange has one deadline, kept by the caller.
+  // Deadlines are kept by the caller.
   headersTimeout: 0,
   bodyTimeout: 0,
 });
 
-const late = (node: StorageNode, { method, path, timeoutMs }: NodeRequest): TuskError =>
+const late = (
+  node: StorageNode,
+  { method, path, timeoutMs }: NodeRequest,
+  received: number,
+): TuskError =>
   new TuskError(
     'timeout',
-    `storage node ${node.name} did not answer ${method} ${path} within ${timeoutMs} ms`,
+    received === 0
+      ? `storage node ${node.name} did not answer ${method} ${path} within ${timeoutMs} ms`
+      : `storage node ${node.name} stopped answering ${method} ${path}: after ${received} bytes almost nothing came for ${timeoutMs} ms`,
     { details: { node: node.name } },
   );
 
@@ -159,7 +170,16 @@ export class NodeHttp {
     );
     const follow = () => exchange.abort(abortError(signal));
     signal.addEventListener('abort', follow, { once: true });
-    const stop = after(timeoutMs, () => exchange.abort(late(node, request)), this.#time);
+    let stop = () => {};
+    const watch = (seen: number): void => {
+      const look = () => {
+        const received = exchange.bytesReceived;
+        if (received - seen < SLOW_BYTES) exchange.abort(late(node, request, received));
+        else watch(received);
+      };
+      stop = after(timeoutMs, look, this.#time);
+    };
+    watch(0);
     try {
       this.#pool(node).dispatch(optionsOf(request), exchange);
       const answer = await exchange.answer;

@@ -13,13 +13,15 @@ export class IncomingSliver implements Sink {
   readonly #head: Buffer;
   readonly #tail: Buffer;
   readonly #parts: readonly Buffer[];
+  readonly #came: ((bytes: number) => void) | undefined;
   #bytes = 0;
   /** Where the next byte goes. */
   #part = 0;
   #at = 0;
 
-  /** The data will be in `place`, which is as long. */
-  constructor(place: Buffer) {
+  /** The data will be in `place`, which is as long; `came` hears of bytes as they come. */
+  constructor(place: Buffer, came?: (bytes: number) => void) {
+    this.#came = came;
     const head = lengthBytes(place.length);
     this.wireBytes = wireBytes(place.length);
     const around = Buffer.allocUnsafe(this.wireBytes - place.length);
@@ -40,6 +42,7 @@ export class IncomingSliver implements Sink {
       this.#at = 0;
     }
     this.#bytes += chunk.length;
+    this.#came?.(chunk.length);
   }
 
   /** Did exactly the sliver of that index come, with symbols of that length? */

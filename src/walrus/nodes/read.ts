@@ -9,8 +9,9 @@ import { messageOf, TuskError } from '../../base/errors.ts';
 import type { BlobRef, StorageNode } from '../network.ts';
 import { backoffMs, pause, type RetryPolicy } from '../retry.ts';
 import { readingCommittee } from './epoch.ts';
-import { noLongerNeeded, quietFor } from './gather.ts';
+import { noLongerNeeded } from './gather.ts';
 import { isSilence } from './http.ts';
+import { Movement } from './movement.ts';
 import { recover } from './recover.ts';
 import { BlobSlivers, type MetadataCache, type ReadParts } from './slivers.ts';
 
@@ -198,7 +199,7 @@ class PrimaryRead {
     const { client, clock } = this.#parts;
     const { health } = client;
     const queue = [...this.#wanted].filter(index => !skipped.has(index));
-    let movedMs = clock.monotonicMs();
+    const movement = new Movement(clock);
     const done = Promise.withResolvers<void>();
     const isDone = () => queue.length === 0 && this.#asked.size === 0;
     const ask = async (index: number): Promise<void> => {
@@ -206,10 +207,10 @@ class PrimaryRead {
       const node = slivers.nodeOf('primary', index);
       const request = deadline(signal, undefined);
       this.#asked.set(index, { node, request });
-      movedMs = clock.monotonicMs();
+      movement.now();
       try {
         const place = this.#place(slivers, index);
-        const data = await slivers.sliver('primary', index, request.signal, place);
+        const data = await slivers.sliver('primary', index, request.signal, place, movement.bytes);
         throwIfAborted(request.signal);
         this.#have.set(index, data);
         await this.#give(index, data);
@@ -218,7 +219,7 @@ class PrimaryRead {
       } finally {
         request.done();
         this.#asked.delete(index);
-        movedMs = clock.monotonicMs();
+        movement.now();
         if (isDone()) done.resolve();
       }
     };
@@ -226,16 +227,10 @@ class PrimaryRead {
       for (let index = queue.shift(); index !== undefined; index = queue.shift()) await ask(index);
     };
     const settled = Promise.all(Array.from({ length: DIRECT_AT_ONCE }, worker));
-    // Late is when nothing was asked or came for a while: slivers of a slow line come one by one.
-    const doneOrLate = (async () => {
-      const hedgeMs = health.hedgeMs();
-      while (!isDone() && !signal.aborted) {
-        const leftMs = movedMs + hedgeMs - clock.monotonicMs();
-        if (leftMs <= 0) break;
-        await quietFor(done.promise, leftMs, clock, signal);
-      }
+    if (isDone()) done.resolve();
+    const doneOrLate = movement.quiet(done.promise, health.hedgeMs(), signal).then(() => {
       if (signal.aborted) throw abortError(signal);
-    })();
+    });
     return { settled, doneOrLate };
   }
 

@@ -142,12 +142,13 @@ const gatherPrimaries = (recovery: Recovery, proved: boolean): Promise<boolean> 
     hedgeMs: parts.client.health.hedgeMs(),
     clock: parts.clock,
     signal,
-    ask: async (index, abort) => {
+    ask: async (index, abort, came) => {
       if (have.has(index)) return;
       try {
+        const place = slivers.memory('primary');
         const data = proved
-          ? await slivers.sliver('primary', index, abort)
-          : await slivers.unprovedSliver('primary', index, abort);
+          ? await slivers.sliver('primary', index, abort, place, came)
+          : await slivers.unprovedSliver('primary', index, abort, place, came);
         have.set(index, data);
       } catch (error) {
         if (!abort.aborted) recovery.failed(slivers.nodeOf('primary', index), error);

@@ -146,14 +146,15 @@ export class BlobSlivers {
     return Buffer.allocUnsafeSlow(type === 'primary' ? primaryBytes : secondaryBytes);
   }
 
-  /** A sliver's data from the node that must hold it, in `place`. */
+  /** A sliver's data from the node that must hold it, in `place`; `came` hears of bytes on the way. */
   async sliver(
     type: SliverType,
     index: number,
     signal: AbortSignal,
     place = this.memory(type),
+    came?: (bytes: number) => void,
   ): Promise<Buffer> {
-    await this.unprovedSliver(type, index, signal, place);
+    await this.unprovedSliver(type, index, signal, place, came);
     const right = await this.#verifies(type, index, place);
     // Who aborts may have put something else there meanwhile.
     throwIfAborted(signal);
@@ -167,11 +168,12 @@ export class BlobSlivers {
     index: number,
     signal: AbortSignal,
     place = this.memory(type),
+    came?: (bytes: number) => void,
   ): Promise<Buffer> {
     const { blobId, nShards } = this.#blob;
     const node = this.nodeOf(type, index);
     const pair = pairOfSliver(type, index, nShards);
-    const incoming = new IncomingSliver(place);
+    const incoming = new IncomingSliver(place, came);
     await this.#client.sliver(node, blobId, pair, type, incoming, signal);
     if (!incoming.is(this.shape.symbolBytes, index)) throw this.#wrong(type, index);
     return place;
