@@ -55,6 +55,7 @@ import { Relay } from './nodes/relay.ts';
 import { startRelayedUpload } from './nodes/relayed-upload.ts';
 import { MetadataCache, type ReadParts } from './nodes/slivers.ts';
 import { startUpload } from './nodes/upload.ts';
+import { UploadBudget } from './nodes/upload-budget.ts';
 import { readBlob, spotCheck } from './nodes/whole.ts';
 import { WirePool } from './nodes/wire-pool.ts';
 import type { Wallet } from './wallet.ts';
@@ -96,7 +97,7 @@ export class RealNetwork implements Network {
   readonly #http: NodeHttp;
   readonly #client: NodeClient;
   readonly #metadata = new MetadataCache();
-  readonly #budget = new ByteBudget(UPLOAD_BUDGET_BYTES);
+  readonly #budget: UploadBudget;
   readonly #checkBudget = new ByteBudget(CHECK_BUDGET_BYTES);
   readonly #pool = new WirePool();
   readonly #relay: Relay | undefined;
@@ -111,6 +112,7 @@ export class RealNetwork implements Network {
       random: options.random ?? systemRandom,
     };
     this.address = wallet.address;
+    this.#budget = new UploadBudget(UPLOAD_BUDGET_BYTES, parts.clock);
     this.#rpc = new SuiRpc(settings.name, settings.rpcUrls, parts);
     this.#state = new ChainState(this.#rpc, settings.systemObjectId, settings.stakingPoolId, parts);
     this.#known = new KnownObjects(wallet.address);

@@ -39,6 +39,7 @@ import {
   wireSliver,
 } from '../../src/walrus/nodes/places.ts';
 import { compressP256 } from '../../src/walrus/nodes/tls.ts';
+import { UploadBudget } from '../../src/walrus/nodes/upload-budget.ts';
 import { WirePool } from '../../src/walrus/nodes/wire-pool.ts';
 import { retry } from '../../src/walrus/retry.ts';
 import { loadWallet, saveWallet, Wallet } from '../../src/walrus/wallet.ts';
@@ -327,6 +328,49 @@ test('a budget of bytes is never passed and serves in order', async () => {
   await expect(waiting).rejects.toMatchObject({ code: 'aborted' });
   await holding;
   await budget.using(100, signal, async () => {});
+});
+
+test('an upload takes no more of a slow line than it brings in time, and more when it is quick again', async () => {
+  let nowMs = 0;
+  const budget = new UploadBudget(32 * 2 ** 20, { monotonicMs: () => nowMs } as Clock);
+  const MIB = 2 ** 20;
+  /** Asks for a hundred MiB one by one: how many are under way at once. Those end as said, the others are called off. */
+  const wave = async (tookMs: number, isLate: boolean) => {
+    let running = 0;
+    let most = 0;
+    const ended = Promise.withResolvers<void>();
+    const stop = new AbortController();
+    const work = async () => {
+      most = Math.max(most, ++running);
+      await ended.promise;
+      running--;
+      if (isLate) throw new TuskError('timeout', 'late');
+    };
+    const all = Array.from({ length: 100 }, () =>
+      budget.using(MIB, stop.signal, () => budget.send(MIB, work)).catch(() => {}),
+    );
+    await new Promise(resolve => setImmediate(resolve));
+    stop.abort();
+    nowMs += tookMs;
+    ended.resolve();
+    await Promise.all(all);
+    return most;
+  };
+  expect(await wave(25_000, true)).toBe(32);
+  expect(await wave(25_000, true)).toBe(8);
+  expect(await wave(12_000, false)).toBe(2);
+  for (const granted of [2, 4, 8, 16, 32]) expect(await wave(100, false)).toBe(granted);
+  const { signal } = new AbortController();
+  // Beside answers that are quick, who is late is alone in it.
+  const late = budget.using(MIB, signal, () =>
+    budget.send(MIB, async () => {
+      await budget.using(MIB, signal, () => budget.send(MIB, async () => void (nowMs += 10)));
+      nowMs += 15_000;
+      throw new TuskError('timeout', 'late');
+    }),
+  );
+  await expect(late).rejects.toMatchObject({ code: 'timeout' });
+  expect(await wave(100, false)).toBe(32);
 });
 
 test('the pool of wire buffers gives memory away again, never to two at a time', () => {

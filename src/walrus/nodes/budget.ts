@@ -11,11 +11,15 @@ interface Waiter {
 export class ByteBudget {
   /** Most bytes at a time. */
   readonly limitBytes: number;
+  /** How much is granted at a time now. */
+  protected grantedBytes: number;
+  /** What is held. */
+  protected usedBytes = 0;
   readonly #queue: Waiter[] = [];
-  #usedBytes = 0;
 
   constructor(limitBytes: number) {
     this.limitBytes = limitBytes;
+    this.grantedBytes = limitBytes;
   }
 
   /** Runs `work` while holding `bytes` of the budget; waiting ends with the signal. */
@@ -24,18 +28,18 @@ export class ByteBudget {
     try {
       return await work();
     } finally {
-      this.#usedBytes -= bytes;
+      this.usedBytes -= bytes;
       this.#advance();
     }
   }
 
   #fits(bytes: number): boolean {
-    return this.#usedBytes === 0 || this.#usedBytes + bytes <= this.limitBytes;
+    return this.usedBytes === 0 || this.usedBytes + bytes <= this.grantedBytes;
   }
 
   async #acquire(bytes: number, signal: AbortSignal): Promise<void> {
     if (this.#queue.length === 0 && this.#fits(bytes)) {
-      this.#usedBytes += bytes;
+      this.usedBytes += bytes;
       return;
     }
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -53,7 +57,7 @@ export class ByteBudget {
       await raceSignal(promise, signal);
     } catch (error) {
       waiter.dropped = true;
-      if (granted) this.#usedBytes -= bytes;
+      if (granted) this.usedBytes -= bytes;
       this.#advance();
       throw error;
     }
@@ -64,7 +68,7 @@ export class ByteBudget {
       if (!next.dropped && !this.#fits(next.bytes)) return;
       this.#queue.shift();
       if (next.dropped) continue;
-      this.#usedBytes += next.bytes;
+      this.usedBytes += next.bytes;
       next.go();
     }
   }

@@ -16,6 +16,8 @@ import { sliverPath } from './places.ts';
 
 const QUICK_MS = 10_000;
 const SLIVER_MS = 20_000;
+/** A body that is sent has so much more time: at this rate, the slowest line that is served. */
+const SENT_BYTES_PER_MS = 32;
 const CONFIRM_WAIT_MS = 5_000;
 /** Metadata grows with the shards: 66 bytes each, and a few. */
 const METADATA_BYTES_MAX = 66 * 65_536 + 1_024;
@@ -109,7 +111,8 @@ export class NodeClient {
   /** True if what was put was new to the node. */
   async #put(node: StorageNode, path: string, body: Buffer, signal: AbortSignal): Promise<boolean> {
     await this.#limits.upload.take(body.length, signal);
-    const request = { method: 'PUT', path, body, timeoutMs: SLIVER_MS, signal } as const;
+    const timeoutMs = SLIVER_MS + Math.ceil(body.length / SENT_BYTES_PER_MS);
+    const request = { method: 'PUT', path, body, timeoutMs, signal } as const;
     return this.#noted(node, () => this.#http.put(node, request));
   }
 

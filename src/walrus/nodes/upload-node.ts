@@ -8,9 +8,9 @@ import type { SliverType } from '../../base/ids.ts';
 import type { BlobShape } from '../../native.ts';
 import type { EncodedFile, StorageNode } from '../network.ts';
 import { backoffMs, type Parts, pause, type RetryPolicy, retry } from '../retry.ts';
-import type { ByteBudget } from './budget.ts';
 import { isUnregistered, type NodeClient, type StoredObject } from './client.ts';
 import { pairOfShard, type WireSliver, wireBytes, wireSliver } from './places.ts';
+import type { UploadBudget } from './upload-budget.ts';
 import type { WirePool } from './wire-pool.ts';
 
 const NODE_RETRY: RetryPolicy = { tries: 5, baseMs: 200, maxMs: 2_000 };
@@ -23,8 +23,8 @@ const PAIRS_AT_ONCE = 2;
 /** What the nodes of one upload have in common. */
 export interface UploadWork extends Parts {
   readonly client: NodeClient;
-  /** Bytes of slivers in memory, over all nodes and uploads. */
-  readonly budget: ByteBudget;
+  /** Bytes on their way, over all nodes and uploads. */
+  readonly budget: UploadBudget;
   /** Most of them that one node may hold: slow nodes must leave room for the others. */
   readonly nodeBytesMax: number;
   readonly file: EncodedFile;
@@ -60,12 +60,15 @@ const storeMetadata = async (
   node: StorageNode,
   signal: AbortSignal,
 ): Promise<boolean> => {
-  const { client, clock, random, file, object } = work;
+  const { client, clock, random, budget, file, object } = work;
+  const { length } = file.metadata;
+  const put = () =>
+    client.putMetadata(node, file.blobId, file.metadata, signal).catch(unregisteredForNow);
   const startMs = clock.monotonicMs();
   for (let failed = 1; ; failed++) {
     try {
       return await retryNode(work, signal, () =>
-        client.putMetadata(node, file.blobId, file.metadata, signal).catch(unregisteredForNow),
+        budget.using(length, signal, () => budget.send(length, put)),
       );
     } catch (error) {
       if (!isUnregistered(error) || clock.monotonicMs() - startMs > REGISTRATION_MS) throw error;
@@ -126,20 +129,22 @@ const storePair = async (
   const isStored = (type: SliverType) =>
     retryNode(work, signal, () => client.hasSliver(node, file.blobId, pair, type, signal));
   const stored = resuming ? await Promise.all(TYPES.map(isStored)) : [];
-  const missing = TYPES.filter((_, i) => stored[i] !== true);
-  if (missing.length > 0) {
-    await budget.using(pairBytes(shape), signal, async () => {
+  const missing = new Set(TYPES.filter((_, i) => stored[i] !== true));
+  const put = async (type: SliverType, { wire }: WireSliver) => {
+    await budget.send(wire.length, () =>
+      client.putSliver(node, file.blobId, pair, type, wire, signal),
+    );
+    missing.delete(type);
+  };
+  // Who waits before the next try holds nothing.
+  const attempt = () =>
+    budget.using(pairBytes(shape), signal, async () => {
       const slivers = await readPair(work, pair);
-      await Promise.all(
-        missing.map(type =>
-          retryNode(work, signal, () =>
-            client.putSliver(node, file.blobId, pair, type, slivers[type].wire, signal),
-          ),
-        ),
-      );
+      const ends = await Promise.allSettled([...missing].map(type => put(type, slivers[type])));
       for (const type of TYPES) work.pool.give(slivers[type].wire);
+      for (const end of ends) if (end.status === 'rejected') throw end.reason;
     });
-  }
+  if (missing.size > 0) await retryNode(work, signal, attempt);
   for (const type of TYPES) work.onStored(sliverBytes(shape, type));
 };
 

@@ -19,9 +19,9 @@ import type {
   StoreRun,
 } from '../network.ts';
 import { backoffMs, type Parts, pause, type RetryPolicy } from '../retry.ts';
-import type { ByteBudget } from './budget.ts';
 import type { NodeClient, RawConfirmation, StoredObject } from './client.ts';
 import { rotationOf } from './places.ts';
+import type { UploadBudget } from './upload-budget.ts';
 import { pairBytes, retryNode, storeOnNode, type UploadWork } from './upload-node.ts';
 import { type ReadCommittee, Round } from './upload-round.ts';
 import type { WirePool } from './wire-pool.ts';
@@ -33,7 +33,7 @@ const EPOCH_LAG: RetryPolicy = { tries: Number.POSITIVE_INFINITY, baseMs: 250, m
 /** What an upload works with. */
 export interface UploadParts extends Parts {
   readonly client: NodeClient;
-  readonly budget: ByteBudget;
+  readonly budget: UploadBudget;
   readonly pool: WirePool;
   readonly committee: ReadCommittee;
 }
