@@ -25,9 +25,9 @@ export const SEGMENT_BYTES = 64 * MiB;
 export const LOG_ALIGN_FROM_BYTES = 64 * KiB;
 /** Smallest frame that content-defined cutting makes, but for the end of a file (FORMAT.md). */
 export const FRAME_BYTES_MIN = 256 * KiB;
-/** A flush starts when this much is staged. */
+/** A flush starts when this much is staged and nothing more comes. */
 export const PACK_TARGET_BYTES = 64 * MiB;
-/** Largest pack, when that much is staged. */
+/** Largest pack, when that much is staged: then a flush starts in any case. */
 export const PACK_BYTES_MAX = 256 * MiB;
 /** Smallest size that packs are cut down to where the disk is nearly full (a sealed pack, all its slivers and index groups must find room beside the log). */
 export const PACK_BYTES_MIN = 16 * MiB;

@@ -1,12 +1,13 @@
 /**
  * When flushes run: on `sync`, when enough is staged, when the oldest staged bytes have lingered,
- * when the disk is full, and again after a failure. One runs at a time; whoever asks while one
+ * when the disk is full, and again after a failure. While more is being written, enough is the
+ * largest pack: a byte costs less there, and each pack carries a checkpoint. One runs at a time; whoever asks while one
  * runs gets the next, which includes what was answered before the question.
  */
 import { explained } from '../base/addon.ts';
 import type { Clock } from '../base/clock.ts';
 import { isTransient, messageOf, TuskError } from '../base/errors.ts';
-import { PACK_TARGET_BYTES } from '../base/limits.ts';
+import { PACK_BYTES_MAX, PACK_TARGET_BYTES } from '../base/limits.ts';
 import { log } from '../base/log.ts';
 import type { CheckpointResult } from '../flush/types.ts';
 import type { Index } from '../meta/types.ts';
@@ -40,6 +41,8 @@ export class FlushJob {
   /** Changes of the tree that the last flush took with it, and when a later one was first seen. */
   #flushedChanges: number;
   #changedMs = 0;
+  /** As the last look found them. */
+  #seenChanges = -1;
   /** Why the last flush failed; empty after one that succeeded. */
   lastError = '';
 
@@ -116,6 +119,9 @@ export class FlushJob {
   #look(): void {
     const { index, clock, lingerMs } = this.#parts;
     const full = this.#parts.isFull();
+    const changes = index.changes();
+    const isAtRest = changes === this.#seenChanges;
+    this.#seenChanges = changes;
     if (full)
       this.#parts
         .makeRoom()
@@ -127,12 +133,12 @@ export class FlushJob {
     const pause = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(this.#failures, 10));
     if (this.#failures > 0 && now - this.#failedMs < pause) return;
     const { stagedBytes, oldestStagedMs } = index.totals();
-    if (index.changes() === this.#flushedChanges && stagedBytes === 0) return;
+    if (changes === this.#flushedChanges && stagedBytes === 0) return;
     if (this.#changedMs === 0) this.#changedMs = now;
     const lingered =
       now - this.#changedMs >= lingerMs ||
       (oldestStagedMs > 0 && clock.nowMs() - oldestStagedMs >= lingerMs);
-    if (lingered || full || stagedBytes >= PACK_TARGET_BYTES)
-      this.checkpoint().catch(() => undefined);
+    const enough = stagedBytes >= (isAtRest ? PACK_TARGET_BYTES : PACK_BYTES_MAX);
+    if (lingered || full || enough) this.checkpoint().catch(() => undefined);
   }
 }
