@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import {
   closeSync,
   mkdirSync,
@@ -80,6 +81,29 @@ test('records come back across segments, from any of them on, with their data in
   expect(readAll(directory).texts).toEqual(expected);
   for (const applied of [1, 17, 42, 60])
     expect(readAll(directory, applied).texts).toEqual(expected.slice(applied));
+});
+
+test('appending reads nothing from the disk when the kernel has forgotten the pages', async () => {
+  const log = openLog();
+  await until('a spare is filled', () => log.segments.hasWarm, 20_000);
+  log.roll(false);
+  await log.sealed();
+  const [slot] = slotsIn(directory);
+  execFileSync('dd', [
+    `if=${segmentPath(directory, slot!)}`,
+    'iflag=nocache',
+    'count=0',
+    'status=none',
+  ]);
+  const readBytes = (): number =>
+    Number(/^read_bytes: (\d+)$/m.exec(readFileSync('/proc/thread-self/io', 'latin1'))![1]);
+  const before = readBytes();
+  for (let i = 1; i <= 30; i++) append(log, `m${i}`, Buffer.alloc(i * 200, i));
+  append(log, 'aligned', Buffer.alloc(70 * KiB, 1));
+  // The page of the segment's header apart.
+  expect(readBytes() - before).toBeLessThanOrEqual(4 * KiB);
+  await log.close();
+  expect(readAll(directory).texts).toHaveLength(31);
 });
 
 test('a tail torn at any byte ends the replay before it, and what follows replaces it', async () => {

@@ -27,6 +27,8 @@ use files::{errno_of, failed, open_whole};
 
 /// Bytes are copied in steps of this size.
 const STEP: usize = 256 * 1024;
+const PAGE: usize = 4096;
+static ZEROS: [u8; PAGE] = [0; PAGE];
 
 /// A segment that is mapped now.
 struct Mapped {
@@ -221,11 +223,19 @@ pub fn segment_append(
     Ok(crc)
 }
 
-/// Writes `parts` one after the other at `at` of a segment.
+/// Writes `parts` one after the other at `at` of a segment. Pages that they are the first in are
+/// filled up with zeros: a page that is written in part, but not in memory, is read from the disk.
 fn put(file: &File, target: &mut [u8], at: usize, parts: &[&[u8]]) {
-    let total: usize = parts.iter().map(|part| part.len()).sum();
-    let slices: Vec<IoSlice> = parts.iter().map(|part| IoSlice::new(part)).collect();
-    if pwritev(file, &slices, at as u64).is_ok_and(|written| written == total) {
+    let end = at + parts.iter().map(|part| part.len()).sum::<usize>();
+    let whole = end.next_multiple_of(PAGE).min(target.len());
+    let filling = if end > at.next_multiple_of(PAGE) {
+        whole - end
+    } else {
+        0
+    };
+    let mut slices: Vec<IoSlice> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    slices.push(IoSlice::new(&ZEROS[..filling]));
+    if pwritev(file, &slices, at as u64).is_ok_and(|written| at + written == end + filling) {
         return;
     }
     let mut at = at;
