@@ -60,11 +60,12 @@ const learnEnds = async (
   { parts, signal }: RenewalContext,
   packs: readonly OwnedPack[],
 ): Promise<PackEnd[]> => {
-  const ends: PackEnd[] = [];
-  for (const { pack, objectId } of packs) {
-    const object = await parts.network.blobObject(objectId, signal);
-    if (object !== undefined) ends.push({ pack, endEpoch: object.endEpoch });
-  }
+  const ids = packs.map(({ objectId }) => objectId);
+  const objects = await parts.network.blobObjects(ids, signal);
+  const ends = packs.flatMap(({ pack }, at): PackEnd[] => {
+    const endEpoch = objects[at]?.endEpoch;
+    return endEpoch === undefined ? [] : [{ pack, endEpoch }];
+  });
   if (ends.length > 0) await parts.front.renewPacks(ends);
   return ends;
 };

@@ -180,7 +180,7 @@ export class Upload {
     if (objectId === undefined)
       throw new TuskError('internal', `registration ${result.digest} made no Blob object`);
     const object = await this.#patiently(async () => {
-      const found = await network.blobObject(objectId, this.#context.signal);
+      const [found] = await network.blobObjects([objectId], this.#context.signal);
       if (found === undefined)
         throw new TuskError('network', `Blob object ${objectId} is not to be seen yet`);
       return found;

@@ -20,7 +20,7 @@ export interface PaidBlob {
 
 /** The error of a read that failed: `expired` if the blob's paid time is over, else as it was. */
 export const unlessExpired = async (
-  network: Pick<Network, 'prices' | 'blobObject'>,
+  network: Pick<Network, 'prices' | 'blobObjects'>,
   { blobId, objectId, endEpoch }: PaidBlob,
   failure: unknown,
 ): Promise<unknown> => {
@@ -30,7 +30,7 @@ export const unlessExpired = async (
     return await within(undefined, ASK_MS, async signal => {
       const { epoch } = await network.prices(signal);
       if (epoch < endEpoch) return failure;
-      const object = await network.blobObject(objectId, signal);
+      const [object] = await network.blobObjects([objectId], signal);
       if (object !== undefined && epoch < object.endEpoch) return failure;
       return new TuskError(
         'expired',

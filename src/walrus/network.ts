@@ -227,8 +227,11 @@ export interface Network {
    */
   submit(tx: SignedTx, signal?: AbortSignal): Promise<TxResult>;
 
-  /** Blob object by id; undefined if it does not exist. */
-  blobObject(objectId: SuiId, signal?: AbortSignal): Promise<BlobObject | undefined>;
+  /** Blob objects by id, in order; undefined where there is none. */
+  blobObjects(
+    objectIds: readonly SuiId[],
+    signal?: AbortSignal,
+  ): Promise<(BlobObject | undefined)[]>;
   /** All Blob objects of an address (pages followed). */
   blobsOf(owner: SuiId, signal?: AbortSignal): Promise<BlobObject[]>;
   /** Attributes of a Blob object. */

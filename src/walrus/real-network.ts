@@ -179,15 +179,12 @@ export class RealNetwork implements Network {
     return { coins: chooseCoins(coins, amount, this.address, 'WAL'), amount };
   }
 
+  #blobs(ids: readonly SuiId[], signal?: AbortSignal) {
+    return readOwned(this.#rpc, this.#known, ids, BLOB_MASK, this.#parts, signal);
+  }
+
   async #owned(objectId: SuiId, what: string, signal?: AbortSignal): Promise<ObjectRef> {
-    const object = await readOwned(
-      this.#rpc,
-      this.#known,
-      objectId,
-      BLOB_MASK,
-      this.#parts,
-      signal,
-    );
+    const [object] = await this.#blobs([objectId], signal);
     if (object !== undefined) return refOf(object);
     throw new TuskError('not_found', `${what} ${objectId} does not exist on chain`, {
       details: { objectId },
@@ -240,20 +237,20 @@ export class RealNetwork implements Network {
 
   /** Those of the blobs that can be paid for longer, within the limit, and what that costs now. */
   async #extensions({ blobObjectIds, endEpoch, walMaxEach }: ExtendRequest, signal?: AbortSignal) {
-    const [{ originalPackage }, prices] = await Promise.all([
+    const [{ originalPackage }, prices, objects] = await Promise.all([
       this.#state.refs(signal),
       this.#state.prices(true, signal),
+      this.#blobs(blobObjectIds, signal),
     ]);
     const found: { blob: ObjectRef; epochs: number; cost: bigint }[] = [];
     let refused: TuskError | undefined;
-    for (const id of blobObjectIds) {
-      const object = await readOwned(this.#rpc, this.#known, id, BLOB_MASK, this.#parts, signal);
+    for (const object of objects) {
       const facts = blobFromObject(object, originalPackage);
       const lives = facts?.certifiedEpoch !== undefined && facts.endEpoch > prices.epoch;
       if (!lives || facts.endEpoch >= endEpoch) continue;
       const epochs = endEpoch - facts.endEpoch;
       const cost = quoteExtension(facts.storageBytes, epochs, prices);
-      if (cost > walMaxEach) refused = overBudget(`extending ${id}`, cost, walMaxEach);
+      if (cost > walMaxEach) refused = overBudget(`extending ${facts.objectId}`, cost, walMaxEach);
       else found.push({ blob: refOf(object!), epochs, cost });
     }
     if (refused !== undefined && found.length === 0) throw refused;
@@ -285,12 +282,15 @@ export class RealNetwork implements Network {
     );
   }
 
-  async blobObject(objectId: SuiId, signal?: AbortSignal): Promise<BlobObject | undefined> {
-    const [{ originalPackage }, object] = await Promise.all([
+  async blobObjects(
+    objectIds: readonly SuiId[],
+    signal?: AbortSignal,
+  ): Promise<(BlobObject | undefined)[]> {
+    const [{ originalPackage }, objects] = await Promise.all([
       this.#state.refs(signal),
-      readOwned(this.#rpc, this.#known, objectId, BLOB_MASK, this.#parts, signal),
+      this.#blobs(objectIds, signal),
     ]);
-    return blobFromObject(object, originalPackage);
+    return objects.map(object => blobFromObject(object, originalPackage));
   }
 
   async blobsOf(owner: SuiId, signal?: AbortSignal): Promise<BlobObject[]> {

@@ -48,7 +48,7 @@ test.each([0, 1, 5000, 3_000_000])('the official SDK reads what we store, %i byt
   const read = await official().readBlob({ blobId: file.blobId });
   expect(Buffer.compare(read, bytes)).toBe(0);
   expect(Buffer.compare(await network.readBlob(file.blobId, signal()), bytes)).toBe(0);
-  const blob = await network.blobObject(objectId);
+  const [blob] = await network.blobObjects([objectId]);
   expect(blob).toMatchObject({ blobId: file.blobId, size, deletable: true, certifiedEpoch: 1 });
   expect((await network.blobsOf(wallet.address)).map(one => one.objectId)).toContain(objectId);
 });
@@ -338,7 +338,7 @@ test('the head moves only from the head that the writer saw', async () => {
 test('extending pays for epochs, deleting gives the blob up', async () => {
   const file = await encode(directory, bytesOf(121, 1_000));
   const { objectId } = await publish(network, file);
-  const { endEpoch } = (await network.blobObject(objectId))!;
+  const { endEpoch } = (await network.blobObjects([objectId]))[0]!;
   const request = { blobObjectIds: [objectId], endEpoch: endEpoch + 3, walMaxEach: 10n ** 15n };
   await expect(network.signExtend({ ...request, walMaxEach: 1n })).rejects.toMatchObject({
     code: 'over_budget',
@@ -346,11 +346,11 @@ test('extending pays for epochs, deleting gives the blob up', async () => {
   const extend = await network.submit((await network.signExtend(request))!);
   expect(extend).toMatchObject({ ok: true });
   expect(extend.walSpent).toBeGreaterThan(0n);
-  expect((await network.blobObject(objectId))!.endEpoch).toBe(endEpoch + 3);
+  expect((await network.blobObjects([objectId]))[0]!.endEpoch).toBe(endEpoch + 3);
   expect(await network.signExtend(request)).toBeUndefined();
   const gone = await network.submit(await network.signDelete(objectId));
   expect(gone).toMatchObject({ ok: true });
-  expect(await network.blobObject(objectId)).toBeUndefined();
+  expect(await network.blobObjects([objectId])).toEqual([undefined]);
 });
 
 test('a wallet that cannot pay for all extensions pays for the first', async () => {
@@ -367,8 +367,7 @@ test('a wallet that cannot pay for all extensions pays for the first', async () 
   await fetch(`${localnet.rpcUrl}/localnet/faucet`, { method: 'POST', body: JSON.stringify(body) });
   const blobObjectIds: string[] = [];
   for (const file of files) blobObjectIds.push((await publish(poor, file)).objectId);
-  const ends = async () =>
-    Promise.all(blobObjectIds.map(async id => (await poor.blobObject(id))!.endEpoch));
+  const ends = async () => (await poor.blobObjects(blobObjectIds)).map(blob => blob!.endEpoch);
   const [end] = await ends();
   const request = { blobObjectIds, endEpoch: end! + 3, walMaxEach: 10n ** 15n };
   expect(await poor.submit((await poor.signExtend(request))!)).toMatchObject({

@@ -10,7 +10,7 @@ import { Versioned } from '../../src/walrus/chain/layouts.ts';
 import { SuiRpc } from '../../src/walrus/chain/rpc.ts';
 import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
-import { bytesOf, encode, registerRequest } from '../support/blobs.ts';
+import { bytesOf, encode, publish, registerRequest } from '../support/blobs.ts';
 import { RpcProxy } from '../support/rpc-proxy.ts';
 import { until } from '../support/sandbox.ts';
 import { settingsOf } from '../support/settings.ts';
@@ -96,6 +96,29 @@ test.each([8, 16])(
     await network.close();
   },
 );
+
+test('a renewal asks Sui no more often for three packs than for one', async () => {
+  const { network } = open();
+  const blobObjectIds: string[] = [];
+  for (const seed of [31, 32, 33]) {
+    const file = await encode(directory, bytesOf(seed, 1_000));
+    blobObjectIds.push((await publish(network, file)).objectId);
+  }
+  const { endEpoch } = (await network.blobObjects(blobObjectIds))[2]!;
+  const asked = async (ids: readonly string[], end: number) => {
+    first.calls.length = 0;
+    const request = { blobObjectIds: ids, endEpoch: end, walMaxEach: 10n ** 15n };
+    const result = await network.submit((await network.signExtend(request))!);
+    expect(result).toMatchObject({ ok: true });
+    return first.calls.filter(method => method === 'BatchGetObjects').length;
+  };
+  const one = await asked(blobObjectIds.slice(0, 1), endEpoch + 1);
+  expect(await asked(blobObjectIds, endEpoch + 2)).toBe(one);
+  expect((await network.blobObjects(blobObjectIds)).map(blob => blob!.endEpoch)).toEqual(
+    blobObjectIds.map(() => endEpoch + 2),
+  );
+  await network.close();
+});
 
 test('both fail: the error names what was asked, and passes when one is back', async () => {
   const { network } = open();

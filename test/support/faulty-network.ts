@@ -129,8 +129,8 @@ export class FaultyNetwork implements Network {
   submit(tx: SignedTx, signal?: AbortSignal) {
     return this.#through('submit', signal, () => this.#inner.submit(tx, signal));
   }
-  blobObject(objectId: SuiId, signal?: AbortSignal) {
-    return this.#through('blobObject', signal, () => this.#inner.blobObject(objectId, signal));
+  blobObjects(objectIds: readonly SuiId[], signal?: AbortSignal) {
+    return this.#through('blobObjects', signal, () => this.#inner.blobObjects(objectIds, signal));
   }
   blobsOf(owner: SuiId, signal?: AbortSignal) {
     return this.#through('blobsOf', signal, () => this.#inner.blobsOf(owner, signal));

@@ -191,9 +191,9 @@ export class MemoryNetwork implements Network {
     return { digest, ok: true, error: '' };
   }
 
-  async blobObject(objectId: string) {
+  async blobObjects(objectIds: readonly string[]) {
     this.#check();
-    return this.objects().get(objectId);
+    return objectIds.map(id => this.objects().get(id));
   }
   async blobsOf() {
     return [...this.objects().values()];

@@ -101,18 +101,18 @@ export const listCoins = async (
   }
 };
 
-/** An owned object by id in its newest state; undefined if it does not exist. */
+/** Owned objects by id in their newest state, in order; undefined where there is none. */
 export const readOwned = async (
   rpc: SuiRpc,
   known: KnownObjects,
-  id: SuiId,
+  ids: readonly SuiId[],
   mask: readonly string[],
   parts: Parts,
   signal?: AbortSignal,
-): Promise<GrpcTypes.Object | undefined> => {
+): Promise<(GrpcTypes.Object | undefined)[]> => {
   for (let tries = 1; ; tries++) {
-    const [object] = await rpc.objects([id], mask, signal);
-    if (object === undefined || !known.isStale(object)) return object;
+    const objects = await rpc.objects(ids, mask, signal);
+    if (!objects.some(object => object !== undefined && known.isStale(object))) return objects;
     if (tries === LAG_TRIES) throw lagging();
     await pause(parts.clock, LAG_MS, signal);
   }
