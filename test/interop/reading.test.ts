@@ -146,6 +146,10 @@ test('while the epoch changes, blobs certified before are read from the committe
   const before = reader(displaced(2, committee), [], new Patient(systemClock));
   await before.read(ALL);
   expect(before.slivers()).toHaveLength(34);
+  // When it was certified is asked for once.
+  const asked = before.sent();
+  await before.read([3]);
+  expect(before.sent()).toBe(asked + 1);
   expect(before.astray()).toEqual([]);
   // Certified in the epoch that begins: from the new owners, though there is a committee before.
   const view = { ...committee, epoch: 1, previous: displaced(0) };

@@ -174,7 +174,9 @@ class PrimaryRead {
       // The chain may be out of reach while the nodes are not.
       return fresh ? parts.committee(true, signal).catch(() => cached) : cached;
     });
-    const committee = await readingCommittee(parts, current, this.#blob.blobId, signal);
+    const { blobId } = this.#blob;
+    const { certified } = this.#metadata;
+    const committee = await readingCommittee(parts, certified, current, blobId, fresh, signal);
     if (committee.nShards !== this.#blob.nShards) {
       throw new TuskError(
         'unsupported',

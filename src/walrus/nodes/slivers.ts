@@ -7,7 +7,7 @@ import { LRUCache } from 'lru-cache';
 import { throwIfAborted } from '../../base/abort.ts';
 import { ByteReader } from '../../base/bytes.ts';
 import { messageOf, TuskError } from '../../base/errors.ts';
-import { type BlobId, blobIdToBytes, type SliverType } from '../../base/ids.ts';
+import { type BlobId, blobIdToBytes, type Epoch, type SliverType } from '../../base/ids.ts';
 import { type Random, sample } from '../../base/random.ts';
 import { type BlobShape, native } from '../../native.ts';
 import type { BlobRef, Committee, StorageNode } from '../network.ts';
@@ -50,6 +50,8 @@ export const byTrust = (
 
 /** Metadata that has been verified against its blob ID, of recent blobs. */
 export class MetadataCache {
+  /** Epochs in which blobs were certified first, as more nodes say than may lie. */
+  readonly certified = new LRUCache<BlobId, Epoch>({ max: 4096 });
   readonly #cache = new LRUCache<BlobId, Buffer>({ max: 64 });
 
   /** BCS BlobMetadata, from whichever node sends what belongs to the blob ID. */
