@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { parseRatePlan } from '../../src/base/rate.ts';
 import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts';
+import { NodeHttp } from '../../src/walrus/nodes/http.ts';
 import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf, encode, publish, register } from '../support/blobs.ts';
@@ -79,6 +80,17 @@ test('the four largest stopped: it is pending, says why, and ends when they are 
   const again = network.store(file, object, { signal: signal(), tailMs: 30_000 });
   expect((await again.certificate).shards).toBeGreaterThanOrEqual(67);
   expect(await again.tail).toEqual({ shards: 100, missing: [] });
+});
+
+test('metadata is sent to each node once, though nodes hear of the registration later', async () => {
+  const put = vi.spyOn(NodeHttp.prototype, 'put');
+  try {
+    await publish(network, await encode(directory, bytesOf(4, 1_000)));
+    const metadata = put.mock.calls.filter(([, { path }]) => path.endsWith('/metadata'));
+    expect(metadata).toHaveLength(WEIGHTS.length);
+  } finally {
+    put.mockRestore();
+  }
 });
 
 test('limits of upload and download are kept', async () => {

@@ -65,7 +65,10 @@ const storeMetadata = async (
   const put = () =>
     client.putMetadata(node, file.blobId, file.metadata, signal).catch(unregisteredForNow);
   const startMs = clock.monotonicMs();
-  for (let failed = 1; ; failed++) {
+  // Most nodes hear of a registration after the chain did: to ask costs less than to send it in vain.
+  for (let failed = 0; ; failed++) {
+    if (failed > 0) await pause(clock, backoffMs(REGISTRATION, failed, random), signal);
+    await client.registration(node, file.blobId, object, signal);
     try {
       return await retryNode(work, signal, () =>
         budget.using(length, signal, () => budget.send(length, put)),
@@ -73,8 +76,6 @@ const storeMetadata = async (
     } catch (error) {
       if (!isUnregistered(error) || clock.monotonicMs() - startMs > REGISTRATION_MS) throw error;
     }
-    if (failed === 1) await client.registration(node, file.blobId, object, signal);
-    else await pause(clock, backoffMs(REGISTRATION, failed - 1, random), signal);
   }
 };
 
