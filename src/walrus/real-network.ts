@@ -195,14 +195,14 @@ export class RealNetwork implements Network {
     const agreed = await this.#relayTicket(request, signal);
     const tip = agreed?.payment;
     const recipe: Recipe = async refs => {
-      const [{ nShards }, prices] = await Promise.all([
+      const [{ nShards }, prices, coins] = await Promise.all([
         this.committee({ ...(signal && { signal }) }),
         this.#state.prices(true, signal),
+        this.#walCoins(refs.walType, signal),
       ]);
       const quote = quoteBlob(request.size, nShards, request.epochsAhead, prices);
       const cost = quote.storage + quote.write;
       const what = `registering blob ${request.blobId}`;
-      const coins = await this.#walCoins(refs.walType, signal);
       const paid = this.#payment(what, cost, request.walMax, coins);
       const { address } = this;
       return registerTx(refs, address, request, quote.encodedBytes, paid.coins, paid.amount, tip);
@@ -262,8 +262,10 @@ export class RealNetwork implements Network {
     if ((await this.#extensions(request, signal)).length === 0) return undefined;
     return this.#sign(async refs => {
       // Read again with each attempt: versions and prices are those of the transaction.
-      const found = await this.#extensions(request, signal);
-      const coins = await this.#walCoins(refs.walType, signal);
+      const [found, coins] = await Promise.all([
+        this.#extensions(request, signal),
+        this.#walCoins(refs.walType, signal),
+      ]);
       const extensions = affordable(found, payable(coins));
       const left = found.length - extensions.length;
       if (left > 0)

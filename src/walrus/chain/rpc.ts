@@ -145,26 +145,27 @@ export class SuiRpc {
     paths: readonly string[],
     signal?: AbortSignal,
   ): Promise<(GrpcTypes.Object | undefined)[]> {
-    const found: (GrpcTypes.Object | undefined)[] = [];
-    for (let at = 0; at < ids.length; at += BATCH_MAX) {
-      const batch = ids.slice(at, at + BATCH_MAX);
-      const { objects } = await this.call('BatchGetObjects', signal, (client, abort) =>
-        client.ledgerService.batchGetObjects(
-          { requests: batch.map(objectId => ({ objectId })), readMask: { paths: [...paths] } },
-          { abort },
-        ),
-      );
-      if (objects.length !== batch.length) {
-        throw new TuskError(
-          'network',
-          'Sui answered BatchGetObjects with another number of objects',
-        );
-      }
-      for (const { result } of objects) {
-        found.push(result.oneofKind === 'object' ? result.object : undefined);
-      }
+    const batches: Promise<(GrpcTypes.Object | undefined)[]>[] = [];
+    for (let at = 0; at < ids.length; at += BATCH_MAX)
+      batches.push(this.#batch(ids.slice(at, at + BATCH_MAX), paths, signal));
+    return (await Promise.all(batches)).flat();
+  }
+
+  async #batch(
+    ids: readonly SuiId[],
+    paths: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<(GrpcTypes.Object | undefined)[]> {
+    const { objects } = await this.call('BatchGetObjects', signal, (client, abort) =>
+      client.ledgerService.batchGetObjects(
+        { requests: ids.map(objectId => ({ objectId })), readMask: { paths: [...paths] } },
+        { abort },
+      ),
+    );
+    if (objects.length !== ids.length) {
+      throw new TuskError('network', 'Sui answered BatchGetObjects with another number of objects');
     }
-    return found;
+    return objects.map(({ result }) => (result.oneofKind === 'object' ? result.object : undefined));
   }
 
   /** Every object of one type that an address owns, pages followed. */
