@@ -207,7 +207,8 @@ const started = (child: ChildProcess, config: DaemonConfig): Promise<void> =>
           }),
         );
     });
-    child.send(config);
+    // What could not be started may have no channel either; the error above says why.
+    if (child.pid !== undefined) child.send(config);
   });
 
 /** Starts a keeper of its own, which lives on when this command ends. */

@@ -137,11 +137,16 @@ export class Keeper<Config> {
     }
   }
 
-  /** One daemon, from its start to its end. */
+  /** One daemon, from its start to its end; one that could not be started (no memory, no descriptors left here) died, too. */
   async #life(): Promise<End> {
     const end = Promise.withResolvers<End>();
     this.#servesSinceMs = undefined;
-    const child = this.#spawn();
+    let child: ChildProcess;
+    try {
+      child = this.#spawn();
+    } catch (error) {
+      return { type: 'died', how: messageOf(error) };
+    }
     this.#child = child;
     let how = '';
     let last: FromDaemon | undefined;
@@ -182,7 +187,8 @@ export class Keeper<Config> {
       ...{ mountPoint: this.#mountPoint, mount: this.#mount, keeper: process.pid },
       ...{ agreement: this.#agreement, restarts: this.#restarts, lastEnd: this.#lastEnd },
     };
-    child.send({ config, handover } satisfies DaemonStart<Config>);
+    // Without a process there may be no channel either; the error says why, or has done so.
+    if (child.pid !== undefined) child.send({ config, handover } satisfies DaemonStart<Config>);
     return end.promise;
   }
 
@@ -230,9 +236,11 @@ export class Keeper<Config> {
     return { code };
   }
 
-  /** A line of the daemon's log. */
+  /** A line of the daemon's log, if its disk takes it. */
   #log(msg: string): void {
     const line = { level: 50, time: new Date().toISOString(), room: 'keeper', msg };
-    appendFileSync(this.#task.paths.daemonLog, `${JSON.stringify(line)}\n`, { mode: 0o600 });
+    try {
+      appendFileSync(this.#task.paths.daemonLog, `${JSON.stringify(line)}\n`, { mode: 0o600 });
+    } catch {}
   }
 }

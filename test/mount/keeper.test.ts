@@ -1,6 +1,6 @@
 /** How a mount under a keeper ends (S-46): unmounted or stopped while there is no server, by too many deaths, with the keeper. */
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { until } from '../support/sandbox.ts';
@@ -56,6 +56,42 @@ test('a server that dies again and again takes the mount with it, and nothing th
   expect(await served.sh('cat drive/f')).toBe('kept\n');
   await served.stop();
 });
+
+/** How many descriptors the keeper may have. */
+const limitDescriptors = (limit: number): Promise<string> =>
+  served.sh(`prlimit --pid ${served.process.pid} --nofile=${limit}:`);
+/** The lowest number that no descriptor of the keeper has. */
+const firstFree = (): number => {
+  const taken = new Set(readdirSync(`/proc/${served.process.pid}/fd`).map(Number));
+  let free = 0;
+  while (taken.has(free)) free++;
+  return free;
+};
+
+test.each(['descriptors', 'disk'] as const)(
+  'a server that dies while there is no room (%s) is started again once there is, and nobody notices',
+  async what => {
+    await served.startKept();
+    await served.sh('echo kept > drive/f');
+    const { pid, restarts } = await served.where();
+    const log = join(served.state, 'daemon.log');
+    // The disk: a log that takes no line more. Descriptors: none is free in the keeper but that of the server's channel.
+    if (what === 'disk') symlinkSync('/dev/full', log);
+    else await limitDescriptors(firstFree());
+    process.kill(pid, 'SIGKILL');
+    const read = served.sh('cat drive/f');
+    if (what === 'descriptors') {
+      await until(
+        'a start that failed',
+        () => existsSync(log) && /EMFILE/.test(readFileSync(log, 'utf8')),
+      );
+      await limitDescriptors(1024);
+    }
+    expect(await read).toBe('kept\n');
+    expect((await served.where()).restarts).toBeGreaterThan(restarts);
+    await served.stop();
+  },
+);
 
 test('on a kernel before 6.9 the mount ends with its server: open files are refused, what was received is not lost', async () => {
   await served.startKept({ TUSK_OLD_KERNEL: '1' });
