@@ -39,6 +39,13 @@ const EXIT_FAILED = 1;
 /** Something is left that the network does not have. */
 const EXIT_PENDING = 4;
 
+/** Writes a line to a file or descriptor, if that takes it: the mount does not end for a full disk or a closed pipe. */
+const sayTo = (where: string | number, line: string): void => {
+  try {
+    appendFileSync(where, line, { mode: 0o600 });
+  } catch {}
+};
+
 /** How a mount ended: the exit code, and what became of the last flush if a daemon made one. */
 export interface Outcome {
   readonly code: number;
@@ -221,7 +228,7 @@ export class Keeper<Config> {
     const { name } = this.#task;
     const message = `the daemon of ${name} died (${why}): ${this.#mountPoint} is unmounted. Everything it took over is safe on this machine; mount ${name} again`;
     this.#log(message);
-    process.stderr.write(`tuskfs: ${message}\n`);
+    sayTo(2, `tuskfs: ${message}\n`);
     return this.#end(code, new TuskError('mount_failed', message));
   }
 
@@ -236,11 +243,9 @@ export class Keeper<Config> {
     return { code };
   }
 
-  /** A line of the daemon's log, if its disk takes it. */
+  /** A line of the daemon's log. */
   #log(msg: string): void {
     const line = { level: 50, time: new Date().toISOString(), room: 'keeper', msg };
-    try {
-      appendFileSync(this.#task.paths.daemonLog, `${JSON.stringify(line)}\n`, { mode: 0o600 });
-    } catch {}
+    sayTo(this.#task.paths.daemonLog, `${JSON.stringify(line)}\n`);
   }
 }

@@ -1,6 +1,14 @@
 /** How a mount under a keeper ends (S-46): unmounted or stopped while there is no server, by too many deaths, with the keeper. */
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  symlinkSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { until } from '../support/sandbox.ts';
@@ -39,7 +47,10 @@ test('a keeper that is told to stop while there is no server has the next one st
 
 test('a server that dies again and again takes the mount with it, and nothing that was received', async () => {
   const patience = { deathsMax: 3, soonMs: 10_000, freeDeaths: 1, waitMs: 10, waitMsMax: 100 };
-  await served.startKept({}, patience);
+  // What is said there is lost: the end must come all the same.
+  const full = openSync('/dev/full', 'w');
+  await served.startKept({}, patience, full);
+  closeSync(full);
   await served.sh('echo kept > drive/f; mv state/index/local.db state/away');
   const exit = ended();
   await served.killServer();

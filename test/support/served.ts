@@ -44,13 +44,17 @@ export class Served {
     if (message !== 'mounted') throw new Error(`the server ended with ${message}`);
   }
 
-  /** Mounts under a keeper, which starts the server again whenever it dies. */
-  async startKept(env: NodeJS.ProcessEnv = {}, patience?: Patience): Promise<void> {
+  /** Mounts under a keeper, which starts the server again whenever it dies; both say on `stderr` what they have to say. */
+  async startKept(
+    env: NodeJS.ProcessEnv = {},
+    patience?: Patience,
+    stderr: number | 'inherit' = 'inherit',
+  ): Promise<void> {
     const words = patience === undefined ? [] : [JSON.stringify(patience)];
     const keeper = fork(
       new URL('./keep-vfs.ts', import.meta.url),
       [this.state, this.drive, ...words],
-      { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], env: { ...process.env, ...env } },
+      { stdio: ['ignore', 'ignore', stderr, 'ipc'], env: { ...process.env, ...env } },
     );
     this.#server = keeper;
     const [message] = await Promise.race([once(keeper, 'message'), once(keeper, 'exit')]);
