@@ -1,6 +1,6 @@
 /** `tuskfs mount VOLUME DIR`: starts the daemon and returns when the drive is usable. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, openSync, readFileSync, realpathSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, openSync, readFileSync, realpathSync } from 'node:fs';
 import { dirname, sep } from 'node:path';
 import { type Command, Option } from 'commander';
 import { systemClock } from '../base/clock.ts';
@@ -60,10 +60,24 @@ const mountPointOf = (directory: string): string => {
   }
 };
 
+/** The real path of a volume's state directory, which must be there to be written. */
+const stateDirectoryOf = (state: string): string => {
+  try {
+    mkdirSync(state, { recursive: true, mode: 0o700 });
+    accessSync(state, constants.R_OK | constants.W_OK | constants.X_OK);
+    return realpathSync(state);
+  } catch (cause) {
+    throw new TuskError(
+      'io',
+      `the volume's state directory ${state} cannot be used: ${messageOf(cause)}. Nothing was mounted, and what is staged there is safe; let this user write there, then mount again`,
+      { cause, kind: 'permanent' },
+    );
+  }
+};
+
 /** A state directory below the mount point would make the daemon wait for itself. */
 const refuseInside = (state: string, mountPoint: string): void => {
-  mkdirSync(state, { recursive: true, mode: 0o700 });
-  const real = realpathSync(state);
+  const real = stateDirectoryOf(state);
   if (
     real === mountPoint ||
     real.startsWith(mountPoint.endsWith(sep) ? mountPoint : mountPoint + sep)

@@ -9,7 +9,7 @@ import { Errno } from '../base/errno.ts';
 import { isDeadMount, systemCode, TuskError } from '../base/errors.ts';
 import { FUSE_IO_BYTES_MAX } from '../base/limits.ts';
 import { type FuseDevice, type MountOutcome, native } from '../native.ts';
-import { MOUNT_TYPE, mountAt } from './mountinfo.ts';
+import { MOUNT_TYPE, mountAt, mountBelow } from './mountinfo.ts';
 
 /** A daemon that does not answer stat(2) of its root for this long is not asked again. */
 const STAT_DEADLINE_MS = 5000;
@@ -91,9 +91,12 @@ export const unmountAt = async (path: string, options: { lazy?: boolean } = {}):
   const outcome = await native.fuseUnmount(path, options.lazy ?? false);
   if (outcome.step === '' || (await mountAt(path))?.type !== MOUNT_TYPE) return;
   if (outcome.errno === Errno.EBUSY || /busy/i.test(outcome.message)) {
+    const inner = (await mountBelow(path))?.mountPoint;
     throw new TuskError(
       'busy',
-      `${path} is in use: close the files that are open there (fuser -vm ${path} shows by whom), then unmount again`,
+      inner === undefined
+        ? `${path} is in use: close the files that are open there (fuser -vm ${path} shows by whom), then unmount again`
+        : `${path} is in use: something is mounted below it, at ${inner}. Unmount that first, then this again`,
       { details: { mountPoint: path } },
     );
   }

@@ -41,3 +41,9 @@ export const mountAt = async (path: string): Promise<MountEntry | undefined> =>
   parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8')).findLast(
     entry => entry.mountPoint === path,
   );
+
+/** A mount somewhere below an absolute path, the newest. */
+export const mountBelow = async (path: string): Promise<MountEntry | undefined> =>
+  parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8')).findLast(entry =>
+    entry.mountPoint.startsWith(`${path}/`),
+  );

@@ -4,11 +4,23 @@
  */
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { TuskError } from '../base/errors.ts';
+
+/** A user that the system does not know has no home without HOME. */
+const home = (): string => {
+  try {
+    return homedir();
+  } catch (cause) {
+    throw new TuskError(
+      'usage',
+      'this user has no home directory: set HOME, or say with TUSKFS_CONFIG_DIR and TUSKFS_STATE_DIR where settings and state lie. Nothing was changed.',
+      { cause },
+    );
+  }
+};
 
 const xdg = (own: string, xdgVariable: string, fallback: string): string =>
-  resolve(
-    process.env[own] || join(process.env[xdgVariable] || join(homedir(), fallback), 'tuskfs'),
-  );
+  resolve(process.env[own] || join(process.env[xdgVariable] || join(home(), fallback), 'tuskfs'));
 
 /** Settings and wallets. */
 export const configDirectory = (): string => xdg('TUSKFS_CONFIG_DIR', 'XDG_CONFIG_HOME', '.config');

@@ -63,7 +63,7 @@ export const settingsPath = (): string => join(configDirectory(), 'settings.json
 const damaged = (path: string, reason: string, cause?: unknown): TuskError =>
   new TuskError(
     'damaged',
-    `the settings file ${path} cannot be read: ${reason}. Nothing was changed; volumes and wallets are not affected. Repair it or move it away and enter the networks and volumes again.`,
+    `the settings file ${path} cannot be read: ${reason}. Nothing was changed; volumes and wallets are not affected. Repair it or its permissions, or move it away and enter the networks and volumes again.`,
     { cause },
   );
 

@@ -233,6 +233,27 @@ describe('bad input gets a clear message and the right exit code', () => {
     expect(hidden).not.toMatch(/^\s+at /m);
   });
 
+  it('a state directory that cannot be written', async () => {
+    const state = sandbox.path('state');
+    const script = `mount --make-rprivate /; mount --bind ${state} ${state}; mount -o remount,bind,ro ${state}
+      exec ${command} mount drive ${sandbox.path('empty')}`;
+    refused(
+      await sandbox.run('unshare', ['-m', 'bash', '-ec', script]),
+      1,
+      /state directory .*volumes\/drive cannot be used: EROFS.*Nothing was mounted.*safe/,
+    );
+  });
+
+  it('a user without a home', async () => {
+    const unset = ['HOME', 'TUSKFS_CONFIG_DIR', 'XDG_CONFIG_HOME'].flatMap(name => ['-u', name]);
+    const asStranger = ['--reuid=54321', '--regid=54321', '--clear-groups', 'env', ...unset];
+    refused(
+      await sandbox.run('setpriv', [...asStranger, command, 'status'], { cwd: '/' }),
+      2,
+      /no home directory.*TUSKFS_CONFIG_DIR/,
+    );
+  });
+
   it('a wallet without WAL: files stay local, sync says why', async () => {
     const mountPoint = await sandbox.mount('drive');
     await sandbox.sh(`echo precious > ${mountPoint}/precious`);

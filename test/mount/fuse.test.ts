@@ -173,6 +173,12 @@ test('offsets up to 2^53−1, EFBIG above', () => {
 test('unmounting: refused while busy, detached lazily, quiet when nothing is mounted', async () => {
   const fd = fs.openSync(join(at, 'open'), 'w');
   await expect(unmount(at)).rejects.toMatchObject({ code: 'busy' });
+  const inner = join(at, 'inner');
+  fs.mkdirSync(inner);
+  execFileSync('mount', ['-t', 'tmpfs', 'none', inner]);
+  await expect(unmount(at)).rejects.toThrow(`mounted below it, at ${inner}.`);
+  execFileSync('umount', [inner]);
+  await expect(unmount(at)).rejects.toThrow('close the files');
   fs.writeSync(fd, 'dirty');
   await unmount(at, { lazy: true });
   expect(fs.readdirSync(at)).toEqual([]);
