@@ -24,6 +24,9 @@ const FAILED_MS = 1000;
 /** Fetches that a whole read-ahead is made of: each brings several slivers, none keeps a reader waiting for all. */
 const FETCHES_AHEAD = 4;
 
+/** A fetch that took this part of its time says that the line is full: to ask for more ahead would make all of them late. */
+const SLOW_PART = 1 / 6;
+
 /** Where a pack was read last, and how far ahead of that slivers are wanted. */
 interface Walk {
   next: number;
@@ -46,6 +49,8 @@ export class Reader {
   readonly #parts: ReaderParts;
   readonly #fetches = new Map<PackFile, Map<number, Promise<void>>>();
   readonly #walks = new WeakMap<PackFile, Walk>();
+  /** How long the fetch took that ended last. */
+  #tookMs = 0;
 
   constructor(parts: ReaderParts) {
     this.#parts = parts;
@@ -134,9 +139,16 @@ export class Reader {
       for (const i of slivers) all.delete(i);
       if (all.size === 0) this.#fetches.delete(file);
     };
-    fetch.then(forget, () => {
-      const waitedMs = clock.monotonicMs() - startMs;
-      if (waitedMs < limits.fetchTimeoutMs / 2) return forget();
+    const took = (): number => {
+      this.#tookMs = clock.monotonicMs() - startMs;
+      return this.#tookMs;
+    };
+    const done = (): void => {
+      took();
+      forget();
+    };
+    fetch.then(done, () => {
+      if (took() < limits.fetchTimeoutMs / 2) return forget();
       return clock.sleep(FAILED_MS, closing).then(forget, forget);
     });
     for (const i of slivers) all.set(i, fetch);
@@ -199,6 +211,10 @@ export class Reader {
     }
   }
 
+  get #isSlow(): boolean {
+    return this.#tookMs > this.#parts.limits.fetchTimeoutMs * SLOW_PART;
+  }
+
   #isHere(file: PackFile, offset: number, length: number): boolean {
     const [first, last] = file.sliversOf(offset, length);
     for (let i = first; i <= last; i++) if (!file.has(i)) return false;
@@ -208,7 +224,8 @@ export class Reader {
   /**
    * Notes where a pack is read, and fetches ahead of a reader that goes straight through it. How
    * far doubles whenever it has to wait: so it grows until what is under way covers what the reader
-   * takes during one fetch, the product of bandwidth and delay, and no further.
+   * takes during one fetch, the product of bandwidth and delay, and no further. Where fetches are slow
+   * the line is what it waits for, and it halves.
    */
   #walk(pack: PackRow, file: PackFile, offset: number, length: number): void {
     const { limits } = this.#parts;
@@ -224,7 +241,7 @@ export class Reader {
     else if (!this.#isHere(file, offset, length))
       walk.aheadBytes = Math.min(
         limits.readAheadBytes,
-        Math.max(2 * FRAME_BYTES_MIN, walk.aheadBytes * 2),
+        Math.max(2 * FRAME_BYTES_MIN, walk.aheadBytes * (this.#isSlow ? 1 / 2 : 2)),
       );
     walk.next = end;
     if (walk.aheadBytes > 0) this.#fetchAhead(pack, file, end, walk.aheadBytes);

@@ -17,7 +17,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { TuskError } from '../../src/base/errors.ts';
 import { Content } from '../../src/content/content.ts';
-import type { ContentLimits } from '../../src/content/types.ts';
+import type { ContentLimits, SliverRequest } from '../../src/content/types.ts';
 import type { FramePlace } from '../../src/meta/types.ts';
 import { native } from '../../src/native.ts';
 import {
@@ -262,6 +262,41 @@ test('a sequential pass is made of few fetches of several slivers, each sliver o
   expect(fetched).toHaveLength(Math.ceil(pack.row.size / primaryBytes));
   expect(new Set(fetched).size).toBe(fetched.length);
   expect(source.requests.length).toBeLessThan(fetched.length / 3);
+});
+
+/** Behind a line that all fetches share, and that brings so many bytes a tick of 10 ms. */
+class LineSource extends LocalSource {
+  readonly #bytesPerTick: number;
+  readonly #running = new Set<{ leftBytes: number }>();
+
+  constructor(bytesPerTick: number) {
+    super();
+    this.#bytesPerTick = bytesPerTick;
+  }
+
+  override async fetch(request: SliverRequest, signal?: AbortSignal): Promise<void> {
+    const { primaryBytes } = native.blobShape(request.size, request.nShards);
+    const mine = { leftBytes: request.slivers.length * primaryBytes };
+    this.#running.add(mine);
+    const lastTick = request.timeoutMs / 10;
+    for (let tick = 0; mine.leftBytes > 0; tick++) {
+      if (tick >= lastTick) this.#running.delete(mine);
+      if (tick >= lastTick) throw new TuskError('timeout', `blob ${request.blobId} is late`);
+      await new Promise(resolve => setTimeout(resolve, 10));
+      mine.leftBytes -= this.#bytesPerTick / this.#running.size;
+    }
+    this.#running.delete(mine);
+    return super.fetch(request, signal);
+  }
+}
+
+test('on a slow line no more is fetched ahead than comes in time', async () => {
+  const plains = plainsOf(Array.from({ length: 120 }, () => 60_000));
+  source = new LineSource(40_000);
+  const pack = source.add(await sealPack(1, plains, 1000));
+  const content = await openContent({ readAheadBytes: 4 << 20 });
+  for (const frame of pack.frames) expectSame(await whole(content, frame), plains[frame.slot]);
+  expect(content.counters.fetchFailures).toBe(0);
 });
 
 test('the cache keeps within its limit, giving up what was used longest ago', async () => {
