@@ -99,11 +99,11 @@ const reader = (
   );
   const parts = { ...times, client, aggregators, committee: async () => view };
   /** Reads slivers and expects them to be right. */
-  const read = async (indices: number[], verify = true): Promise<void> => {
+  const read = async (indices: number[], verify = true, timeoutMs = 60_000): Promise<void> => {
     const wrong = new Set(indices);
     await readPrimaries(parts, metadata, file, indices, {
       verify,
-      signal: AbortSignal.timeout(60_000),
+      signal: AbortSignal.timeout(timeoutMs),
       onSliver: (index, data) => {
         const slice = bytes.subarray(index * primaryBytes, (index + 1) * primaryBytes);
         if (data.subarray(0, slice.length).equals(slice)) wrong.delete(index);
@@ -223,6 +223,17 @@ test('on a slow line all slivers are late, and nothing is asked for twice becaus
   const { read, sent } = reader(view, [], new Hasty(systemClock));
   await read(ALL, false);
   expect(sent()).toBe(ALL.length);
+});
+
+test('what a slow line does not bring in time is called late, not lost', async () => {
+  const view = await behindLine(50);
+  const nodes = view.nodes.map((node, i) => (i === 0 ? { ...node, address: '127.0.0.1:1' } : node));
+  const nodeOfShard = view.nodeOfShard.map(({ index }) => nodes[index]!);
+  const { read } = reader({ ...view, nodes, nodeOfShard });
+  await expect(read(ALL, false, 3_000)).rejects.toMatchObject({
+    code: 'timeout',
+    message: expect.stringMatching(/did not come in time: \d+ of 100 shards answer, 34 are needed/),
+  });
 });
 
 test('nodes that cannot be reached: aggregators stand in, and the one that lies is left alone', async () => {

@@ -304,9 +304,10 @@ class PrimaryRead {
     const silent = names(true).join(', ') || 'none';
     const refusing = names(false).join(', ') || 'none';
     const first = failures.find(([, error]) => !isSilence(error)) ?? failures[0];
+    const isLate = have >= need;
     return new TuskError(
-      'too_few_shards',
-      `blob ${blobId} (${size} bytes) cannot be read now: ${have} of ${nShards} shards answer, ${need} are needed; silent nodes: ${silent}; refusing nodes: ${refusing}${first === undefined ? '' : ` (${messageOf(first[1])})`}. Nodes hold it as long as it is paid for: read it again when they are back.`,
+      isLate ? 'timeout' : 'too_few_shards',
+      `blob ${blobId} (${size} bytes) ${isLate ? 'did not come in time' : 'cannot be read now'}: ${have} of ${nShards} shards answer, ${need} are needed; silent nodes: ${silent}; refusing nodes: ${refusing}${first === undefined ? '' : ` (${messageOf(first[1])})`}. Nodes hold it as long as it is paid for: read it again when they are back.`,
       { cause: first?.[1], details: { blobId, have, need } },
     );
   }
