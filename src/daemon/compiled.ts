@@ -5,9 +5,11 @@ import { join } from 'node:path';
 /**
  * What a thread has made since it last tidied up; by itself that grows to 134 MB a thread under a
  * stream of requests, nearly all of it dead. So little of it also frees soon what hangs on it
- * outside of the heap: pieces of bodies from the network.
+ * outside of the heap: pieces of bodies from the network. What outlives that is looked through when it
+ * has grown by half; by itself only when it has doubled, or more. With 1,000,000 files made, a daemon
+ * held 463 MB at the most without this, and 325 MB with it, for 4 % more processor time in a copy.
  */
-export const HEAP_FLAGS = ['--max-semi-space-size=2'];
+export const HEAP_FLAGS = ['--max-semi-space-size=2', '--heap-growing-percent=50'];
 
 /**
  * For glibc: memory of this size or more goes back to the system when it is freed. By itself the
