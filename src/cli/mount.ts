@@ -1,7 +1,7 @@
 /** `tuskfs mount VOLUME DIR`: starts the daemon and returns when the drive is usable. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, constants, mkdirSync, openSync, readFileSync, realpathSync } from 'node:fs';
-import { dirname, sep } from 'node:path';
+import { dirname, resolve, sep } from 'node:path';
 import { type Command, Option } from 'commander';
 import { systemClock } from '../base/clock.ts';
 import {
@@ -46,12 +46,12 @@ interface MountOptions {
   quiet?: boolean;
 }
 
-/** The mount point's real path; the kernel shows that one. A stale endpoint cannot be resolved and is taken as written. */
+/** The mount point's real path; the kernel shows that one. A stale endpoint cannot be looked at and is taken as written. */
 const mountPointOf = (directory: string): string => {
   try {
     return realpathSync(directory);
   } catch (cause) {
-    if (isDeadMount(cause)) return directory;
+    if (isDeadMount(cause)) return resolve(directory);
     throw new TuskError(
       'not_found',
       `the mount point ${directory} cannot be used: ${messageOf(cause)}. Make the directory first.`,

@@ -162,6 +162,16 @@ describe('bad input gets a clear message and the right exit code', () => {
     refused(await sandbox.run(command, ['status', 'near'], there), 3, /no volume named near/);
   });
 
+  it('a relative directory whose mount is dead: mounted anew there, and nowhere else', async () => {
+    const mountPoint = await sandbox.mount('drive');
+    await sandbox.sh(`echo x > ${mountPoint}/file`);
+    await sandbox.kill('drive');
+    const ended = await sandbox.tuskfs(['mount', 'drive', 'mnt-drive']);
+    expect(ended).toMatchObject({ stderr: `drive is mounted at ${mountPoint}\n`, status: 0 });
+    expect(await sandbox.sh(`cat ${mountPoint}/file`)).toBe('x\n');
+    await sandbox.umount(mountPoint);
+  });
+
   it('a volume whose cache holds nothing, or whose paid time has no room to renew it', async () => {
     const create = ['create', 'odd', '--network', 'localnet'];
     refused(await sandbox.tuskfs([...create, '--cache-size', '0']), 2, /must be a size/);
