@@ -3,6 +3,7 @@
  * Other people's volumes may bear the same names, so where one is mounted is what its own daemon says.
  */
 import { readFileSync, realpathSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { TuskError } from '../base/errors.ts';
 import { callDaemon } from '../daemon/control.ts';
 import { type VolumePaths, volumePaths } from '../volume/paths.ts';
@@ -53,7 +54,7 @@ const resolved = (path: string): string => {
   try {
     return realpathSync(path);
   } catch {
-    return path;
+    return resolve(path);
   }
 };
 

@@ -166,6 +166,7 @@ describe('bad input gets a clear message and the right exit code', () => {
     const mountPoint = await sandbox.mount('drive');
     await sandbox.sh(`echo x > ${mountPoint}/file`);
     await sandbox.kill('drive');
+    refused(await sandbox.tuskfs(['umount', 'mnt-drive']), 3, /daemon of drive at .* is gone/);
     const ended = await sandbox.tuskfs(['mount', 'drive', 'mnt-drive']);
     expect(ended).toMatchObject({ stderr: `drive is mounted at ${mountPoint}\n`, status: 0 });
     expect(await sandbox.sh(`cat ${mountPoint}/file`)).toBe('x\n');
