@@ -1,9 +1,10 @@
 /** `tuskfs status [VOLUME|DIR]`: what is safe, what is under way, what it costs. */
 import type { Command } from 'commander';
+import { explained } from '../base/addon.ts';
 import { formatBytes, formatCoin, formatDuration, formatTime } from '../base/figures.ts';
 import { callDaemon } from '../daemon/control.ts';
 import type { Amount, StatusReport } from '../daemon/report.ts';
-import { Exit, print } from './command.ts';
+import { Exit, print, say } from './command.ts';
 import { allTargets, findTarget, type Target } from './target.ts';
 
 const amount = (label: string, { files, bytes }: Amount): string =>
@@ -86,9 +87,20 @@ const unmounted = (target: Target) => ({
   pid: null,
 });
 
-const ask = async (target: Target): Promise<StatusReport | ReturnType<typeof unmounted>> =>
+/** One volume, and what is to be said of it. */
+interface Answer {
+  target: Target;
+  report: StatusReport | ReturnType<typeof unmounted>;
+}
+
+const ask = async (found: Promise<Target>): Promise<Answer> => {
+  const target = await found;
   // A daemon may outlive its mount: while it sends the last files, or others keep files open.
-  target.isServed ? await callDaemon(target.paths.socket, 'status') : unmounted(target);
+  const report: Answer['report'] = target.isServed
+    ? await callDaemon(target.paths.socket, 'status')
+    : unmounted(target);
+  return { target, report };
+};
 
 /** Adds the command. */
 export const registerStatus = (program: Command): void => {
@@ -98,18 +110,25 @@ export const registerStatus = (program: Command): void => {
     .option('--json', 'print JSON')
     .description('show what is safe, what is under way and what it cost')
     .action(async (word: string | undefined, options: { json?: boolean }) => {
-      const targets = word === undefined ? await allTargets() : [await findTarget(word)];
-      const reports = await Promise.all(targets.map(ask));
-      const value = word === undefined ? reports : reports[0];
-      print(options.json === true, value, () =>
-        reports
-          .map((report, i) =>
-            report.mountPoint === null
-              ? `${report.volume} on ${report.network}, not mounted`
-              : describe(report as StatusReport, targets[i]!),
-          )
-          .join('\n\n'),
+      const asked = await Promise.allSettled(
+        (word === undefined ? allTargets() : [findTarget(word)]).map(ask),
       );
+      const answers = asked.flatMap(one => (one.status === 'fulfilled' ? [one.value] : []));
+      const failures = asked.flatMap(one => (one.status === 'rejected' ? [one.reason] : []));
+      const reports = answers.map(({ report }) => report);
+      if (answers.length > 0 || failures.length === 0)
+        print(options.json === true, word === undefined ? reports : reports[0], () =>
+          answers
+            .map(({ report, target }) =>
+              report.mountPoint === null
+                ? `${report.volume} on ${report.network}, not mounted`
+                : describe(report as StatusReport, target),
+            )
+            .join('\n\n'),
+        );
+      // One daemon that cannot be asked hides nothing of the others.
+      for (const failure of failures.slice(1)) say(`tuskfs: ${explained(failure)}`);
+      if (failures.length > 0) throw failures[0];
       if (reports.some(report => 'paid' in report && report.paid.warnings.length > 0))
         process.exitCode = Exit.expiring;
     });

@@ -108,14 +108,14 @@ export const findTarget = async (word: string): Promise<Target> => {
 };
 
 /** All volumes of the settings. */
-export const allTargets = (): Promise<Target[]> =>
-  Promise.all(
-    Object.entries(loadSettings().volumes).map(([name, settings]) => targetOf(name, settings)),
-  );
+export const allTargets = (): Promise<Target>[] =>
+  Object.entries(loadSettings().volumes).map(([name, settings]) => targetOf(name, settings));
 
 /** The only mounted volume, for commands without a name. */
 export const onlyTarget = async (): Promise<Target> => {
-  const mounted = (await allTargets()).filter(target => target.mountPoint !== undefined);
+  const mounted = (await Promise.all(allTargets())).filter(
+    target => target.mountPoint !== undefined,
+  );
   if (mounted.length === 1) return mounted[0]!;
   throw new TuskError(
     'usage',

@@ -122,6 +122,13 @@ class Unanswered extends TuskError {
   }
 }
 
+const unaskable = (path: string, cause: Error): TuskError =>
+  new TuskError(
+    'io',
+    `the daemon that listens on ${path} cannot be asked: ${messageOf(cause)}. It goes on as before; only the user who mounted the volume can ask it`,
+    { cause, kind: 'permanent' },
+  );
+
 const ask = (
   path: string,
   method: string,
@@ -156,7 +163,7 @@ const ask = (
           ? new TuskError('not_found', 'the volume is not mounted')
           : cut
             ? new Unanswered()
-            : error,
+            : unaskable(path, error),
       );
     });
     const lines = createInterface({ input: socket });

@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { volumePaths } from '../../src/volume/paths.ts';
 import { type Ended, freePorts, Sandbox } from '../support/sandbox.ts';
 
 let sandbox: Sandbox;
@@ -253,6 +254,24 @@ describe('bad input gets a clear message and the right exit code', () => {
       1,
       /state directory .*volumes\/drive cannot be used: EROFS.*Nothing was mounted.*safe/,
     );
+  });
+
+  it('a daemon that cannot be asked, beside others that can', async () => {
+    await sandbox.create('mute');
+    const { stateDirectory } = (
+      JSON.parse(readFileSync(sandbox.path('config', 'settings.json'), 'utf8')) as {
+        volumes: Record<string, { stateDirectory: string }>;
+      }
+    ).volumes.mute!;
+    const { socket } = volumePaths(stateDirectory);
+    const error = { code: 'io', kind: 'permanent', message: 'it is busy otherwise' };
+    const mute = createServer(client => client.resume().end(`${JSON.stringify({ error })}\n`));
+    await new Promise<void>(resolve => mute.listen(socket, resolve));
+    const ended = await sandbox.tuskfs(['status']);
+    await new Promise(resolve => mute.close(resolve));
+    refused(ended, 1, /^tuskfs: it is busy otherwise\n$/);
+    expect(ended.stdout).toMatch(/^drive on /m);
+    expect(ended.stdout).not.toMatch(/^mute on /m);
   });
 
   it('a user without a home', async () => {
