@@ -344,7 +344,11 @@ test('whatever the source does, bytes are right or the error is clean', async ()
         let fetches = 0;
         source.fault = () => drawn[fetches++ % drawn.length]!;
         source.liar = liar;
-        const limits = { cacheBytes: 600_000, memoryBytes: 150_000, readAheadBytes: 200_000 };
+        const limits = {
+          ...{ cacheBytes: 600_000, memoryBytes: 150_000, readAheadBytes: 200_000 },
+          // None of these faults is silence: no fetch is given up, however busy the machine is.
+          fetchTimeoutMs: 60_000,
+        };
         let content = await openContent(limits);
         const pending: Promise<void>[] = [];
         for (const step of steps) {
