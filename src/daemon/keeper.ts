@@ -7,7 +7,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { appendFileSync, closeSync, rmSync } from 'node:fs';
+import { appendFileSync, closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ErrorCode, type ErrorKind, messageOf, TuskError } from '../base/errors.ts';
 import { type Agreement, canResend } from '../fuse/init.ts';
@@ -15,7 +15,7 @@ import { type MountOptions, mountDevice, unmountAt } from '../fuse/mount.ts';
 import { lockVolume, type VolumeLock } from '../volume/lock.ts';
 import type { VolumePaths } from '../volume/paths.ts';
 import { compiledIn, HEAP_FLAGS } from './compiled.ts';
-import { listenControl } from './control-socket.ts';
+import { listenControl, removeSocket } from './control-socket.ts';
 import { type DaemonStart, type FromDaemon, RESTART } from './handover.ts';
 import { PATIENCE, type Patience, waitMsAfter } from './patience.ts';
 import type { SyncReport } from './report.ts';
@@ -91,7 +91,7 @@ export class Keeper<Config> {
       await keeper.#started.promise;
       return keeper;
     } catch (error) {
-      if (control >= 0) rmSync(task.paths.socket, { force: true });
+      if (control >= 0) removeSocket(task.paths.socket);
       lock.release();
       throw error;
     }
@@ -236,7 +236,7 @@ export class Keeper<Config> {
   async #end(code: number, failure: TuskError): Promise<Outcome> {
     closeSync(this.#device);
     await unmountAt(this.#mountPoint, { lazy: true }).catch(error => this.#log(messageOf(error)));
-    rmSync(this.#task.paths.socket, { force: true });
+    removeSocket(this.#task.paths.socket);
     closeSync(this.#control);
     this.#lock.release();
     this.#started.reject(failure);

@@ -4,7 +4,6 @@
  * daemon leaves; what is not flushed by then stays staged and is said.
  */
 import { execFile } from 'node:child_process';
-import { rmSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { deadline, raceSignal } from '../base/abort.ts';
 import { systemClock } from '../base/clock.ts';
@@ -15,6 +14,7 @@ import { heldLock } from '../volume/lock.ts';
 import { volumePaths } from '../volume/paths.ts';
 import type { DaemonConfig, RateTexts } from './config.ts';
 import { type ControlContext, serveControl } from './control.ts';
+import { removeSocket } from './control-socket.ts';
 import { type Front, openFront } from './front.ts';
 import { type FromDaemon, HANDED, type Handover, RESTART } from './handover.ts';
 import type { PaidReport, StatusReport, SyncProgress, SyncReport } from './report.ts';
@@ -308,7 +308,7 @@ export const serve = async (config: DaemonConfig, handover: Handover): Promise<S
   const lock = heldLock(HANDED.lock);
   const leave = () => {
     server.close();
-    rmSync(paths.socket, { force: true });
+    removeSocket(paths.socket);
     lock.release();
   };
   const server = await serveControl(HANDED.control, {
