@@ -242,18 +242,33 @@ export class Flusher {
       this.#done.clear();
       this.#tell({ state: 'choosing', bytesDone: 0, bytesTotal: 0, files: 0, packs: 0 });
       const snapshot = await this.#parts.front.snapshot();
-      const copy = new IndexCopy(snapshot.directory);
-      const local = openSnapshot(snapshot.directory, 'local.db');
       try {
-        const runsOut = await this.#renew(copy, epoch, signal);
-        const result = await this.#store(snapshot, copy, local, runsOut, signal);
+        const result = await this.#fromSnapshot(snapshot, epoch, signal);
         if (result !== undefined) return result;
       } finally {
-        copy.close();
-        local.close();
         await snapshot.release();
       }
       await patiently(this.#parts, signal, this.#onWait, () => this.#committee(signal));
+    }
+  }
+
+  /** Renews and stores what a snapshot says; undefined if it has to be taken anew. */
+  async #fromSnapshot(
+    snapshot: FlushSnapshot,
+    epoch: number | undefined,
+    signal: AbortSignal,
+  ): Promise<CheckpointResult | undefined> {
+    const copy = new IndexCopy(snapshot.directory);
+    try {
+      const local = openSnapshot(snapshot.directory, 'local.db');
+      try {
+        const runsOut = await this.#renew(copy, epoch, signal);
+        return await this.#store(snapshot, copy, local, runsOut, signal);
+      } finally {
+        local.close();
+      }
+    } finally {
+      copy.close();
     }
   }
 
