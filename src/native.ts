@@ -247,8 +247,11 @@ export interface LogFace {
   segmentCheck(handle: number, from: number, to: number): number;
   /** Reads a whole segment, on the pool. Resolves with the ranges of data that do not match: [from, to, from, to …]. */
   segmentVerify(handle: number): Promise<number[]>;
-  /** fdatasync of the segment's file, on a thread of its own. */
-  segmentSync(handle: number): Promise<void>;
+  /**
+   * fdatasync of the segment's file, on a thread of its own. Null if it was over within `patience`
+   * microseconds; the caller waits that long, unless descriptor `company` (−1: none) can be read.
+   */
+  segmentSync(handle: number, patience: number, company: number): Promise<void> | null;
   /** crc32c (Castagnoli) of `data[from, to)`, continuing from `seed`. */
   crc32c(data: Uint8Array, from: number, to: number, seed: number): number;
   /** fallocate(PUNCH_HOLE | KEEP_SIZE). */
@@ -295,6 +298,8 @@ export interface FuseCalls {
 
 /** One open /dev/fuse, mounted. All calls but `notify` take microseconds. */
 export interface FuseDevice {
+  /** Its descriptor, readable while a request waits; −1 once closed. */
+  readonly fd: number;
   /** Where `next` puts requests; to be asked for once. The payload of a WRITE starts on a page. */
   request(): Buffer;
   /** Where `send` takes replies from; to be asked for once. */

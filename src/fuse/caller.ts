@@ -9,8 +9,13 @@ export class RequestCaller implements Caller {
   pid = 0;
   uniqueLow = 0;
   uniqueHigh = 0;
+  readonly company: number;
   #controller: AbortController | undefined;
   #aborted = false;
+
+  constructor(company: number) {
+    this.company = company;
+  }
 
   /** Takes over the header of `request`. */
   load(request: Request): void {

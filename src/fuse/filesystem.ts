@@ -55,6 +55,8 @@ export interface Caller {
   readonly uid: number;
   readonly gid: number;
   readonly pid: number;
+  /** A descriptor that can be read while others wait to be served; −1: unknown. */
+  readonly company: number;
   /** The kernel's number of the request, for logs. */
   readonly unique: bigint;
   /** Aborted when the kernel interrupts the request (FUSE_INTERRUPT); made on first use. */

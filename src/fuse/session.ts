@@ -79,7 +79,7 @@ export class Session implements Exchange {
   readonly request: Request;
   changes: Changes;
   agreement: Agreement;
-  caller = new RequestCaller();
+  caller: RequestCaller;
   readonly #mount: number;
   readonly #cause: Cause;
   readonly #changedBefore: (mark: number) => Changes | undefined;
@@ -108,6 +108,7 @@ export class Session implements Exchange {
     this.agreement = options.agreement ?? NOTHING_AGREED;
     if (options.agreement !== undefined) this.#agreed.resolve(options.agreement);
     this.#device = device;
+    this.caller = new RequestCaller(device.fd);
     this.#calls = device.calls();
     this.request = new Request(device.request());
     this.#reply = new Reply(device.reply(), shown);
@@ -236,7 +237,7 @@ export class Session implements Exchange {
       open: true,
       grace: undefined,
     };
-    this.caller = new RequestCaller();
+    this.caller = new RequestCaller(pending.caller.company);
     this.#deferred++;
     this.#pending.set(pending.caller.unique, pending);
     promise.then(

@@ -22,6 +22,11 @@ import { type Segment, Segments } from './segments.ts';
 const SYNC_AFTER_MS = 800;
 /** Bytes appended since the last sync after which one starts at once. */
 const SYNC_AFTER_BYTES = 32 * 1024 * 1024;
+/** A sync of at most so many bytes is waited for, at most so long: a good disk needs less, and so does no detour. */
+const BRIEF_BYTES = 128 * 1024;
+const PATIENCE_US = 1000;
+/** Syncs that are not waited for after one that took longer. */
+const IMPATIENT_SYNCS = 4;
 
 /** Room found for one record; consumed by the next `append`. */
 export interface Room {
@@ -50,6 +55,8 @@ export class Log {
   #syncedSeq: Seq;
   #unsyncedBytes = 0;
   #round: Promise<void> | undefined;
+  /** Syncs that are not to be waited for yet. */
+  #impatient = 0;
   #timer: NodeJS.Timeout | undefined;
   #failed: Error | undefined;
   #onSynced: (seq: Seq) => void = () => {};
@@ -149,18 +156,30 @@ export class Log {
     const target = this.#position.seq;
     while (this.#syncedSeq < target) {
       if (this.#failed !== undefined) throw this.#failed;
-      this.#round ??= this.#syncRound().finally(() => {
-        this.#round = undefined;
-      });
+      if (this.#round === undefined) this.#begin();
       await this.#round;
     }
   }
 
+  /**
+   * True if everything appended so far survives power loss. A sync that should be over soon is
+   * waited for, unless descriptor `company` can be read: who comes meanwhile may share the next.
+   */
+  syncNow(company: number): boolean {
+    const target = this.#position.seq;
+    if (this.#syncedSeq < target && this.#isBrief()) {
+      const begun = performance.now();
+      this.#begin(PATIENCE_US, company);
+      const isSlow = performance.now() - begun > PATIENCE_US / 1000;
+      if (isSlow) this.#impatient = IMPATIENT_SYNCS;
+    }
+    return this.#syncedSeq >= target;
+  }
+
   /** The segments written so far survive power loss, empty ones included. */
   async sealed(): Promise<void> {
-    await (this.#round ??= this.#syncRound().finally(() => {
-      this.#round = undefined;
-    }));
+    if (this.#round === undefined) this.#begin();
+    await this.#round;
   }
 
   /** Lets go of files and mappings without a sync, as a crash would; for tests. */
@@ -178,31 +197,61 @@ export class Log {
     await this.segments.close();
   }
 
-  async #syncRound(): Promise<void> {
+  #isBrief(): boolean {
+    if (this.#failed !== undefined || this.#round !== undefined) return false;
+    if (this.segments.namesChanged || this.#dirty.size > 1) return false;
+    if (this.#unsyncedBytes > BRIEF_BYTES) return false;
+    if (this.#impatient === 0) return true;
+    this.#impatient--;
+    return false;
+  }
+
+  /** Begins a round; one that is over within `patience` microseconds never shows. */
+  #begin(patience = 0, company = -1): void {
     const upTo = this.#position.seq;
     const dirty = [...this.#dirty];
     this.#dirty.clear();
     this.#unsyncedBytes = 0;
+    const fails = (cause: unknown): never => this.#fail(dirty, cause);
+    const waits: Promise<void>[] = [];
     try {
-      await Promise.all([
-        this.segments.syncNames(),
-        ...dirty.map(segment => native.segmentSync(this.segments.map(segment).handle)),
-      ]);
+      for (const segment of dirty) {
+        const { handle } = this.segments.map(segment);
+        const sync = native.segmentSync(handle, patience, company);
+        if (sync !== null) waits.push(sync);
+      }
     } catch (cause) {
-      for (const segment of dirty) this.#dirty.add(segment);
-      // Linux forgets which pages it failed to write: a later success would prove nothing.
-      const error = new TuskError(
-        'io',
-        `the local log in ${this.segments.directory} could not be made durable: ${messageOf(cause)}; ` +
-          'what was synced before is safe; check the disk, then mount again',
-        { cause, kind: 'permanent' },
-      );
-      this.#failed = error;
-      this.#onFailed(error);
-      throw error;
+      fails(cause);
     }
+    if (this.segments.namesChanged) waits.push(this.segments.syncNames());
+    if (waits.length === 0) {
+      this.#synced(upTo);
+      return;
+    }
+    this.#round = Promise.all(waits)
+      .then(() => this.#synced(upTo), fails)
+      .finally(() => {
+        this.#round = undefined;
+      });
+  }
+
+  #synced(upTo: Seq): void {
     this.#syncedSeq = upTo;
     this.#onSynced(upTo);
+  }
+
+  #fail(dirty: readonly Segment[], cause: unknown): never {
+    for (const segment of dirty) this.#dirty.add(segment);
+    // Linux forgets which pages it failed to write: a later success would prove nothing.
+    const error = new TuskError(
+      'io',
+      `the local log in ${this.segments.directory} could not be made durable: ${messageOf(cause)}; ` +
+        'what was synced before is safe; check the disk, then mount again',
+      { cause, kind: 'permanent' },
+    );
+    this.#failed = error;
+    this.#onFailed(error);
+    throw error;
   }
 
   #syncSoon(ms: number): void {

@@ -97,7 +97,7 @@ export class LogReader {
     const last = this.#at.slot;
     for (let slot = Math.max(fromSlot, 1); slot <= last; slot++) {
       if (existsSync(segmentPath(this.#directory, slot)))
-        await native.segmentSync(this.#map(slot).handle);
+        await native.segmentSync(this.#map(slot).handle, 0, -1);
     }
     syncDirectory(this.#directory);
   }

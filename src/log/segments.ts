@@ -256,6 +256,11 @@ export class Segments {
     this.fill();
   }
 
+  /** True if names are new since the last `syncNames`. */
+  get namesChanged(): boolean {
+    return this.#namesChanged;
+  }
+
   /** Makes new names durable, if there are any since the last call. */
   async syncNames(always = false): Promise<void> {
     if (!this.#namesChanged && !always) return;

@@ -211,6 +211,11 @@ export class MetaIndex implements Index {
       Atomics.wait(PAUSE, 0, 0, LAG_PAUSE_MS);
   }
 
+  syncNow(company: number): boolean {
+    this.#throwIfFatal();
+    return this.log.syncNow(company);
+  }
+
   async sync(): Promise<void> {
     this.#throwIfFatal();
     await this.log.sync();

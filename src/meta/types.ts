@@ -173,6 +173,8 @@ export interface Index {
   /** A path to the inode for messages (text), or its number if it has no name. */
   pathOf(ino: Ino): string;
   change(): Change;
+  /** True if everything answered so far survives power loss; on a fast disk that is waited for, unless descriptor `company` can be read. */
+  syncNow(company: number): boolean;
   /** Everything answered so far survives power loss when this resolves (one fdatasync, shared by those who wait). */
   sync(): Promise<void>;
   /** Copies both databases at a moment that includes everything answered so far. */

@@ -144,11 +144,11 @@ export class Vfs implements Filesystem {
   write(_caller: Caller, ino: Ino, offset: number, data: Buffer, flags: number): Answer<number> {
     return write(this.#tree, ino, offset, data, flags);
   }
-  fsync(_caller: Caller, _ino: Ino, _dataOnly: boolean): Outcome {
-    return fsync(this.#tree);
+  fsync(caller: Caller, _ino: Ino, _dataOnly: boolean): Outcome {
+    return fsync(this.#tree, caller);
   }
-  fsyncdir(_caller: Caller, _ino: Ino): Outcome {
-    return fsync(this.#tree);
+  fsyncdir(caller: Caller, _ino: Ino): Outcome {
+    return fsync(this.#tree, caller);
   }
   readdir(_caller: Caller, ino: Ino, cookie: number, limit: number): Answer<DirEntry[]> {
     return readdir(this.#tree, ino, cookie, limit);

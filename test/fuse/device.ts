@@ -14,6 +14,7 @@ export class MemoryDevice implements FuseDevice {
   readonly answers: Answered[] = [];
   /** What `send` returns: −2 plays a kernel that has given the request up. */
   sendResult = 0;
+  readonly fd = -1;
   closed = false;
   readonly #request = Buffer.from(new ArrayBuffer(IO_BYTES + 4096));
   readonly #reply = Buffer.from(new ArrayBuffer(IO_BYTES + 4096));

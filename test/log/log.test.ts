@@ -156,6 +156,28 @@ test('a log that lost the records which the index needs is refused', async () =>
   expect(readdirSync(directory).every(name => name.endsWith('.seg'))).toBe(true);
 });
 
+test('a short sync is over when it was asked for, unless somebody else asks meanwhile', async () => {
+  const log = openLog();
+  append(log, 'a', Buffer.alloc(0));
+  await log.sync();
+  // A busy machine may take longer than anybody waits, once.
+  const syncNow = (company: number): boolean => {
+    append(log, 'b', Buffer.alloc(0));
+    return log.syncNow(company);
+  };
+  await until('a sync of less than 1 ms', () => syncNow(-1));
+  expect(log.syncedSeq).toBe(log.lastSeq);
+  expect(log.syncNow(-1)).toBe(true);
+
+  const alwaysReadable = openSync('/dev/zero', 'r');
+  await until('a sync of more than no time', () => !syncNow(alwaysReadable));
+  expect(log.syncedSeq).toBeLessThan(log.lastSeq);
+  await log.sync();
+  expect(log.syncedSeq).toBe(log.lastSeq);
+  closeSync(alwaysReadable);
+  await log.close();
+});
+
 test('a record damaged since it was durable is told from a torn tail', async () => {
   const log = openLog();
   for (let i = 1; i <= 4; i++) append(log, `record ${i}`, Buffer.alloc(40, i));

@@ -143,6 +143,9 @@ export class MemoryIndex implements Index {
   change(): Change {
     return new MemoryChange(this);
   }
+  syncNow(): boolean {
+    return false;
+  }
   async sync(): Promise<void> {
     this.syncs++;
   }

@@ -25,6 +25,7 @@ export const callerOf = (uid: number, gid = uid): Caller => ({
   uid,
   gid,
   pid: 1,
+  company: -1,
   unique: 1n,
   signal: new AbortController().signal,
 });

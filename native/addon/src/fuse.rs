@@ -3,11 +3,11 @@
 //! than who sent it and how large it is, to choose how to wait for the next.
 
 mod awake;
-mod beside;
+pub mod beside;
 mod device;
 mod memory;
 mod mount;
-mod pace;
+pub mod pace;
 mod time;
 mod watch;
 mod wire;

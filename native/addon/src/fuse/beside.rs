@@ -9,6 +9,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::io::Read;
+use std::sync::OnceLock;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
@@ -19,6 +20,21 @@ const LOOK_EVERY: u32 = 64;
 const LOOK_FIRST: u32 = 8;
 /// The field of /proc/PID/stat behind the name that says the processor, see proc_pid_stat(5).
 const PROCESSOR_FIELD: usize = 39 - 3;
+
+/// None unless the machine has two processors and this process may use both fully.
+pub fn both_processors() -> Option<[usize; 2]> {
+    static BOTH: OnceLock<Option<[usize; 2]>> = OnceLock::new();
+    let look = || {
+        let allowed = sched_getaffinity(None).ok()?;
+        let processors: Vec<usize> = (0..CpuSet::MAX_CPU)
+            .filter(|cpu| allowed.is_set(*cpu))
+            .collect();
+        let all = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+        let usable = std::thread::available_parallelism().ok()?.get();
+        (all == 2 && usable == 2).then(|| processors.try_into().ok())?
+    };
+    *BOTH.get_or_init(look)
+}
 
 pub struct Beside {
     processors: [usize; 2],
@@ -31,19 +47,10 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// None unless the machine has two processors and this process may use both fully.
+    /// None unless there are `both_processors`.
     pub fn on_two_processors() -> Option<Self> {
-        let allowed = sched_getaffinity(None).ok()?;
-        let processors: Vec<usize> = (0..CpuSet::MAX_CPU)
-            .filter(|cpu| allowed.is_set(*cpu))
-            .collect();
-        let all = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
-        let usable = std::thread::available_parallelism().ok()?.get();
-        if all != 2 || usable != 2 {
-            return None;
-        }
         Some(Self {
-            processors: processors.try_into().ok()?,
+            processors: both_processors()?,
             awake: OnceCell::new(),
             own: Cell::new(None),
             thread: Cell::new(0),

@@ -50,6 +50,12 @@ impl FuseDevice {
         })
     }
 
+    /// Number of the descriptor, −1 once it is closed: readable while a request waits.
+    #[napi(getter)]
+    pub fn fd(&self) -> i32 {
+        self.open_fd().map_or(-1, |fd| fd.as_raw_fd())
+    }
+
     /// Where `next` puts requests. To be asked for once.
     #[napi]
     pub fn request<'env>(&self, env: &'env Env) -> Result<BufferSlice<'env>> {
