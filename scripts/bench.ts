@@ -27,29 +27,40 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   scale: benchScale,
 };
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    rounds: { type: 'string', default: '3' },
-    row: { type: 'string', multiple: true, default: [] },
-    peer: { type: 'string', multiple: true, default: [] },
-    json: { type: 'boolean', default: false },
-  },
-});
+const USAGE = `usage: npm run bench -- NAME [--rounds N] [--row ROW]... [--peer NAME]... [--json]
+       npm run bench -- readme FILE...   (saved by --json, for README.md)
+benches: ${Object.keys(BENCHES).join(' ')}`;
+
+const refuse = (why?: string): never => {
+  if (why !== undefined) console.error(why);
+  console.error(USAGE);
+  process.exit(2);
+};
+
+const read = () => {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        rounds: { type: 'string', default: '3' },
+        row: { type: 'string', multiple: true, default: [] },
+        peer: { type: 'string', multiple: true, default: [] },
+        json: { type: 'boolean', default: false },
+      },
+    });
+  } catch (error) {
+    return refuse((error as Error).message);
+  }
+};
+
+const { values, positionals } = read();
 if (positionals[0] === 'readme' && positionals.length > 1) {
   writeReadme(positionals.slice(1));
   process.exit(0);
 }
-const bench = BENCHES[positionals[0] ?? ''];
+const bench = BENCHES[positionals[0] ?? ''] ?? refuse();
 const rounds = Number(values.rounds);
-if (bench === undefined || positionals.length !== 1 || !Number.isInteger(rounds) || rounds < 1) {
-  console.error(
-    'usage: npm run bench -- NAME [--rounds N] [--row ROW]... [--peer NAME]... [--json]',
-  );
-  console.error('       npm run bench -- readme FILE...   (saved by --json, for README.md)');
-  console.error(`benches: ${Object.keys(BENCHES).join(' ')}`);
-  process.exit(2);
-}
+if (positionals.length !== 1 || !Number.isInteger(rounds) || rounds < 1) refuse();
 const rows = await bench(
   ...([rounds, values.row, (text: string) => process.stderr.write(text), values.peer] as const),
 );
