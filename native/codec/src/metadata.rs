@@ -11,6 +11,8 @@ use crate::shape::{Axis, Shape, Shards};
 const VERSION: u8 = 0;
 const ENCODING_RS2: u8 = 1;
 const NODE_DIGEST: u8 = 1;
+/// Two nodes, each with its variant.
+const PAIR: usize = 2 * 33;
 
 /// Hashes of the slivers of one pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,41 +74,8 @@ impl Metadata {
     /// Reads BCS of a blob over `shards` shards; refuses anything that is not exactly that, and
     /// empty hashes, which no sliver has.
     pub fn parse(bytes: &[u8], shards: usize) -> Result<Self> {
-        Shards::new(shards)?;
-        let malformed = || Error("metadata is not BCS of an RS2 blob".into());
-        let rest = bytes
-            .strip_prefix(&[VERSION, ENCODING_RS2])
-            .ok_or_else(malformed)?;
-        let (size, mut rest) = rest.split_first_chunk::<8>().ok_or_else(malformed)?;
-        let size = u64::from_le_bytes(*size);
-        Shape::new(size, shards)?;
-        let mut count = 0;
-        for shift in [0, 7, 14] {
-            let (byte, after) = rest.split_first().ok_or_else(malformed)?;
-            rest = after;
-            count |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                ensure(shift == 0 || *byte != 0, || malformed().0)?;
-                break;
-            }
-            ensure(shift < 14, || malformed().0)?;
-        }
-        ensure(count == shards && rest.len() == 66 * shards, || {
-            format!("metadata is not that of a blob over {shards} shards")
-        })?;
-        let digest = |bytes: &[u8]| match bytes.split_first() {
-            Some((&NODE_DIGEST, node)) => Node::try_from(node).map_err(|_| malformed()),
-            _ => Err(malformed()),
-        };
-        let pairs = rest
-            .chunks_exact(66)
-            .map(|pair| {
-                Ok(PairHashes {
-                    primary: digest(&pair[..33])?,
-                    secondary: digest(&pair[33..])?,
-                })
-            })
-            .collect::<Result<_>>()?;
+        let (size, pairs) = parts(bytes, shards)?;
+        let pairs = pairs.iter().map(hashes).collect::<Result<_>>()?;
         Ok(Self { size, pairs })
     }
 
@@ -114,12 +83,74 @@ impl Metadata {
     pub fn sliver_root(&self, axis: Axis, index: usize) -> Result<Node> {
         let shards = Shards::new(self.pairs.len())?;
         shards.check_index(index)?;
-        let pair = &self.pairs[shards.pair(axis, index)];
-        Ok(match axis {
-            Axis::Primary => pair.primary,
-            Axis::Secondary => pair.secondary,
-        })
+        Ok(self.pairs[shards.pair(axis, index)].of(axis))
     }
+}
+
+impl PairHashes {
+    fn of(self, axis: Axis) -> Node {
+        match axis {
+            Axis::Primary => self.primary,
+            Axis::Secondary => self.secondary,
+        }
+    }
+}
+
+fn malformed() -> Error {
+    Error("metadata is not BCS of an RS2 blob".into())
+}
+
+/// Size of the blob, and what stands for each pair.
+fn parts(bytes: &[u8], shards: usize) -> Result<(u64, &[[u8; PAIR]])> {
+    Shards::new(shards)?;
+    let rest = bytes
+        .strip_prefix(&[VERSION, ENCODING_RS2])
+        .ok_or_else(malformed)?;
+    let (size, mut rest) = rest.split_first_chunk::<8>().ok_or_else(malformed)?;
+    let size = u64::from_le_bytes(*size);
+    Shape::new(size, shards)?;
+    let mut count = 0;
+    for shift in [0, 7, 14] {
+        let (byte, after) = rest.split_first().ok_or_else(malformed)?;
+        rest = after;
+        count |= usize::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            ensure(shift == 0 || *byte != 0, || malformed().0)?;
+            break;
+        }
+        ensure(shift < 14, || malformed().0)?;
+    }
+    ensure(count == shards && rest.len() == PAIR * shards, || {
+        format!("metadata is not that of a blob over {shards} shards")
+    })?;
+    Ok((size, rest.as_chunks().0))
+}
+
+fn hashes(pair: &[u8; PAIR]) -> Result<PairHashes> {
+    let digest = |bytes: &[u8]| match bytes.split_first() {
+        Some((&NODE_DIGEST, node)) => Node::try_from(node).map_err(|_| malformed()),
+        _ => Err(malformed()),
+    };
+    let (primary, secondary) = pair.split_at(PAIR / 2);
+    Ok(PairHashes {
+        primary: digest(primary)?,
+        secondary: digest(secondary)?,
+    })
+}
+
+/// Size of the blob and the root that its sliver `index` of `axis` must have, for BCS of which
+/// nothing else is looked at.
+pub(crate) fn sliver_root(
+    bytes: &[u8],
+    shards: usize,
+    axis: Axis,
+    index: usize,
+) -> Result<(u64, Node)> {
+    let (size, pairs) = parts(bytes, shards)?;
+    let shards = Shards::new(shards)?;
+    shards.check_index(index)?;
+    let pair = hashes(&pairs[shards.pair(axis, index)])?;
+    Ok((size, pair.of(axis)))
 }
 
 /// Does `bytes` belong to `blob_id`, and is it well formed?

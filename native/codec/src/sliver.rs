@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::error::Result;
 use crate::merkle::{self, Node};
-use crate::metadata::Metadata;
+use crate::metadata;
 use crate::reed_solomon::Expander;
 use crate::shape::{Axis, Shape, Shards};
 
@@ -29,7 +29,7 @@ fn extended(axis: Axis, shards: Shards, data: &[u8]) -> Result<(Vec<u8>, usize)>
 }
 
 /// Is `data` the sliver `index` of `axis` that the metadata (BCS) commits to? An error means that
-/// metadata or index are wrong in themselves.
+/// metadata (but for what it says of other slivers) or index are wrong in themselves.
 pub fn verify(
     metadata: &[u8],
     shards: usize,
@@ -37,9 +37,8 @@ pub fn verify(
     index: usize,
     data: &[u8],
 ) -> Result<bool> {
-    let metadata = Metadata::parse(metadata, shards)?;
-    let expected = metadata.sliver_root(axis, index)?;
-    let shape = Shape::new(metadata.size, shards)?;
+    let (size, expected) = metadata::sliver_root(metadata, shards, axis, index)?;
+    let shape = Shape::new(size, shards)?;
     if data.len() != shape.sliver_bytes(axis) {
         return Ok(false);
     }
