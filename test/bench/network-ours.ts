@@ -1,7 +1,8 @@
 /** Our client as a side of the network bench: what the flush does with a sealed pack. */
 import { rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { blobIdFromBytes } from '../../src/base/ids.ts';
+import { leaveSliverFile, takeSliverFile } from '../../src/flush/sliver-files.ts';
 import { native } from '../../src/native.ts';
 import type { BlobRef, EncodedFile, TxResult } from '../../src/walrus/network.ts';
 import { RealNetwork } from '../../src/walrus/real-network.ts';
@@ -33,7 +34,7 @@ export const ours = async (opening: Opening, work: string): Promise<Client> => {
 
   const encode = async (path: string): Promise<EncodedFile> => {
     const { nShards } = await network.committee();
-    const sliversPath = `${path}.slivers`;
+    const sliversPath = takeSliverFile(work, basename(path));
     const blob = await native.encodeFile(path, nShards, sliversPath);
     const { rootHash, size, metadata } = blob;
     return { blobId: blobIdFromBytes(blob.blobId), rootHash, size, nShards, metadata, sliversPath };
@@ -57,7 +58,8 @@ export const ours = async (opening: Opening, work: string): Promise<Client> => {
     const { missing } = await run.tail;
     const tailSeconds = (performance.now() - startMs) / 1000;
     if (missing.length > 0) throw new Error(`slivers did not reach ${missing.join(', ')}`);
-    for (const each of [path, file.sliversPath]) await rm(each);
+    leaveSliverFile(work, basename(path));
+    await rm(path);
     return { blobId: file.blobId, seconds, cpuSeconds: cpuSeconds() - startCpu, tailSeconds };
   };
 
