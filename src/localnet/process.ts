@@ -7,7 +7,7 @@ import { createServer } from 'node:net';
  * at once. A small young generation gives them back before they are so many that the whole heap is
  * marked, again and again.
  */
-export const HEAP_FLAGS = ['--max-semi-space-size=1'];
+export const HEAP_FLAGS = ['--max-semi-space-size=4'];
 
 /** Fields of /proc/PID/stat behind the name, which may hold anything; undefined for no process or a zombie. */
 const statOf = (pid: number): string[] | undefined => {

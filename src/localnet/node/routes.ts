@@ -92,12 +92,13 @@ export const answerOf = async (
 /** Sends an answer. */
 export const send = (response: ServerResponse, answer: Answer): void => {
   if ('sent' in answer) response.once('close', answer.sent);
-  const bytes = 'bytes' in answer ? answer.bytes : Buffer.from(JSON.stringify(answer.json));
+  // Text leaves in one piece with its head.
+  const body = 'bytes' in answer ? answer.bytes : JSON.stringify(answer.json);
   response.writeHead(answer.code, {
     'content-type': 'bytes' in answer ? 'application/octet-stream' : 'application/json',
-    'content-length': bytes.length,
+    'content-length': Buffer.byteLength(body),
   });
-  response.end(bytes);
+  response.end(body);
 };
 
 const parseBlobId = (text: string): BlobId => {

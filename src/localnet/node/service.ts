@@ -107,11 +107,12 @@ export class NodeService {
   async putMetadata(blobId: BlobId, bytes: Buffer): Promise<boolean> {
     this.#requireRegistered(blobId);
     if (this.store.hasMetadata(blobId)) return false;
-    this.#parseMetadata(bytes);
+    const parsed = this.#parseMetadata(bytes);
     if (!native.verifyMetadata(bytes, this.identity.nShards, blobIdToBytes(blobId))) {
       throw new Refusal('INVALID_METADATA', 'the provided metadata does not belong to the blob ID');
     }
     await this.store.putMetadata(blobId, bytes);
+    this.#metadata.set(blobId, parsed);
     await this.#dropIfGone(blobId);
     return true;
   }
