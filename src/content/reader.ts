@@ -51,6 +51,8 @@ export class Reader {
   readonly #walks = new WeakMap<PackFile, Walk>();
   /** How long the fetch took that ended last. */
   #tookMs = 0;
+  /** What a reader's fetch asks for at most: half of what was late, and twice as much as came soon. */
+  #mostBytes = Number.POSITIVE_INFINITY;
 
   constructor(parts: ReaderParts) {
     this.#parts = parts;
@@ -108,33 +110,58 @@ export class Reader {
     else await file.empty(wrong);
   }
 
-  /** Waits until slivers first … last are in the file. */
+  /**
+   * Waits until slivers first … last are in the file. On a slow line they are fetched a few at a time,
+   * so that what came stays when the time is over, and whoever tries again gets further.
+   */
   async #ensure(pack: PackRow, file: PackFile, first: number, last: number): Promise<void> {
-    const waits: Promise<void>[] = [];
-    const missing: number[] = [];
-    const running = this.#fetches.get(file);
+    const { cache, clock, counters, limits } = this.#parts;
+    const endMs = clock.monotonicMs() + limits.fetchTimeoutMs;
+    let wanted: number[] = [];
     for (let i = first; i <= last; i++) {
-      this.#parts.cache.used(file, i);
-      const fetch = running?.get(i);
-      if (fetch !== undefined) waits.push(fetch);
-      else if (file.has(i)) this.#parts.counters.sliverHits++;
-      else missing.push(i);
+      cache.used(file, i);
+      if (this.#fetches.get(file)?.has(i) !== true && file.has(i)) counters.sliverHits++;
+      else wanted.push(i);
     }
-    if (missing.length > 0) waits.push(this.#fetch(pack, file, missing));
-    if (waits.length > 0) await Promise.all(waits);
+    while (wanted.length > 0) {
+      const leftMs = Math.round(endMs - clock.monotonicMs());
+      if (leftMs <= 0) throw this.#late(pack, wanted);
+      const running = this.#fetches.get(file);
+      const missing = wanted.filter(i => running?.has(i) !== true);
+      const now = missing.slice(0, Math.max(1, this.#mostBytes / file.shape.primaryBytes));
+      const waits = wanted.map(i => running?.get(i));
+      if (now.length > 0) waits.push(this.#fetch(pack, file, now, leftMs));
+      await Promise.all(waits);
+      wanted = missing.slice(now.length).filter(i => !file.has(i));
+    }
+  }
+
+  #late({ blobId }: PackRow, slivers: readonly number[]): TuskError {
+    const id = blobIdFromBytes(blobId);
+    return new TuskError(
+      'timeout',
+      `slivers ${slivers.join(', ')} of blob ${id} did not come within ${this.#parts.limits.fetchTimeoutMs} ms; try again`,
+      { details: { blobId: id } },
+    );
   }
 
   /** Fetches slivers that nobody fetches yet. */
-  #fetch(pack: PackRow, file: PackFile, slivers: number[]): Promise<void> {
+  #fetch(
+    pack: PackRow,
+    file: PackFile,
+    slivers: number[],
+    timeoutMs = this.#parts.limits.fetchTimeoutMs,
+  ): Promise<void> {
     let running = this.#fetches.get(file);
     if (running === undefined) {
       running = new Map();
       this.#fetches.set(file, running);
     }
     const all = running;
-    const { clock, closing, limits } = this.#parts;
+    const { clock, closing } = this.#parts;
     const startMs = clock.monotonicMs();
-    const fetch = this.#bring(pack, file, slivers);
+    const bytes = slivers.length * file.shape.primaryBytes;
+    const fetch = this.#bring(pack, file, slivers, timeoutMs);
     const forget = (): void => {
       for (const i of slivers) all.delete(i);
       if (all.size === 0) this.#fetches.delete(file);
@@ -145,18 +172,20 @@ export class Reader {
     };
     const done = (): void => {
       took();
+      if (!this.#isSlow) this.#mostBytes = Math.max(this.#mostBytes, 2 * bytes);
       forget();
     };
     fetch.then(done, () => {
-      if (took() < limits.fetchTimeoutMs / 2) return forget();
+      if (took() < timeoutMs / 2) return forget();
+      this.#mostBytes = Math.min(this.#mostBytes, bytes / 2);
       return clock.sleep(FAILED_MS, closing).then(forget, forget);
     });
     for (const i of slivers) all.set(i, fetch);
     return fetch;
   }
 
-  async #bring(pack: PackRow, file: PackFile, slivers: number[]): Promise<void> {
-    const { cache, counters, limits, source } = this.#parts;
+  async #bring(pack: PackRow, file: PackFile, slivers: number[], timeoutMs: number): Promise<void> {
+    const { cache, counters, source } = this.#parts;
     const bytes = slivers.reduce((sum, i) => sum + file.sliverBytes(i), 0);
     const request = {
       pack: pack.pack,
@@ -168,12 +197,12 @@ export class Reader {
       slivers,
       verify: slivers.some(i => file.distrusted.has(i)),
       cachePath: file.path,
-      timeoutMs: limits.fetchTimeoutMs,
+      timeoutMs,
     };
     try {
       await file.writable;
       await cache.filling(bytes, () =>
-        this.#withDeadline(request.blobId, slivers, signal => source.fetch(request, signal)),
+        this.#withDeadline(pack, slivers, timeoutMs, signal => source.fetch(request, signal)),
       );
     } catch (error) {
       counters.fetchFailures++;
@@ -190,23 +219,21 @@ export class Reader {
 
   /** Ends a wait that its source does not end. */
   async #withDeadline(
-    blobId: string,
+    pack: PackRow,
     slivers: readonly number[],
+    timeoutMs: number,
     work: (signal: AbortSignal) => Promise<void>,
   ): Promise<void> {
-    const { clock, closing, limits } = this.#parts;
+    const { clock, closing } = this.#parts;
     const over = new AbortController();
     const stop = AbortSignal.any([closing, over.signal]);
-    const late = clock.sleep(limits.fetchTimeoutMs + GRACE_MS, stop).then(() => {
-      throw new TuskError(
-        'timeout',
-        `slivers ${slivers.join(', ')} of blob ${blobId} did not come within ${limits.fetchTimeoutMs} ms; try again`,
-        { details: { blobId } },
-      );
+    const late = clock.sleep(timeoutMs + GRACE_MS, stop).then(() => {
+      throw this.#late(pack, slivers);
     });
     try {
       await Promise.race([work(stop), late]);
     } finally {
+      const blobId = blobIdFromBytes(pack.blobId);
       over.abort(new TuskError('aborted', `the fetch from blob ${blobId} is over`));
     }
   }

@@ -299,6 +299,28 @@ test('on a slow line no more is fetched ahead than comes in time', async () => {
   expect(content.counters.fetchFailures).toBe(0);
 });
 
+test('a frame that a slow line does not bring in time comes in several tries, and nothing twice', async () => {
+  const plains = plainsOf([2_000_000]);
+  // Three quarters of the frame come in the time of a fetch.
+  source = new LineSource(30_000);
+  const pack = source.add(await sealPack(1, plains, 100));
+  const content = await openContent();
+  const attempt = async () => whole(content, pack.frames[0]!);
+  let bytes: Buffer | undefined;
+  let failures = 0;
+  while (failures < 20) {
+    bytes = await attempt().catch(() => undefined);
+    if (bytes !== undefined) break;
+    failures++;
+    // Who asks at once hears of the same failure.
+    await systemClock.sleep(1_000);
+  }
+  expect(failures).toBeGreaterThan(0);
+  expectSame(bytes!, plains[0]);
+  const came = source.requests.flatMap(request => request.slivers);
+  expect(new Set(came).size).toBe(came.length);
+});
+
 test('the cache keeps within its limit, giving up what was used longest ago', async () => {
   const plains = plainsOf(Array.from({ length: 20 }, () => 100_000));
   const packs = await Promise.all([1, 2, 3].map(n => sealPack(n, plains)));
