@@ -24,6 +24,11 @@ beforeAll(async () => {
   await sandbox.create('drive');
   const mountPoint = await sandbox.mount('drive');
   start = await accountsOf(sandbox, 'drive');
+  // Each test finds packs that files use, whichever others ran before.
+  await sandbox.sh('mkdir -p source/sub');
+  await change(mountPoint, FLUSH_POINTS.length);
+  await sandbox.sync('drive');
+  await sandbox.tailsEnded('drive');
   await sandbox.umount(mountPoint);
 });
 afterAll(() => sandbox.close());
@@ -61,7 +66,6 @@ describe('the daemon killed at one step of a flush', () => {
     const n = FLUSH_POINTS.indexOf(point);
     const fired = sandbox.path('fired');
     rmSync(fired, { force: true });
-    await sandbox.sh('mkdir -p source/sub');
 
     const planned = { TUSKFS_FAILPOINTS: `flush.${point}`, TUSKFS_FAILPOINT_FILE: fired };
     let mountPoint = await sandbox.mount('drive', [], planned);
