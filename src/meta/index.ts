@@ -320,6 +320,10 @@ export class MetaIndex implements Index {
     return this.#reclaimer.isIdle();
   }
 
+  relief(): Promise<void> | undefined {
+    return this.#reclaimer.relief();
+  }
+
   async reclaim(): Promise<void> {
     this.#throwIfFatal();
     await this.#reclaimer.everything();

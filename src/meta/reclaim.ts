@@ -5,6 +5,7 @@
  * and a segment or so.
  */
 
+import { systemClock } from '../base/clock.ts';
 import { messageOf, TuskError } from '../base/errors.ts';
 import type { Seq } from '../base/ids.ts';
 import { log as logger } from '../base/log.ts';
@@ -20,6 +21,10 @@ const MOVE_BYTES = 1024 * 1024;
 /** How long after a change that may have freed something it is looked at; a log at rest is left alone. */
 const LOOK_AFTER_MS = 2000;
 
+/** Who lacks space waits this long for what was deleted, and looks this often: a flush may still read it. */
+const RELIEF_MS = 5000;
+const RELIEF_LOOK_MS = 50;
+
 const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve));
 
 /** The one that frees segments. */
@@ -33,6 +38,8 @@ export class Reclaimer {
   #running: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
+  #relief: Promise<void> | undefined;
+  #vainUntilMs = 0;
 
   constructor(host: ChangeHost, queries: Queries, writer: WriterHost, durable: Seq) {
     this.#host = host;
@@ -70,6 +77,23 @@ export class Reclaimer {
     );
   }
 
+  /**
+   * Deleted bytes still take space that somebody lacks: resolves when they have given it back, or
+   * did not in time; undefined if there are none, or others have just waited in vain.
+   */
+  relief(): Promise<void> | undefined {
+    if (this.#relief !== undefined) return this.#relief;
+    const { log } = this.#host;
+    const isOwed = [...log.segments.used].some(each => each !== log.head && each.liveBytes === 0);
+    if (!isOwed || systemClock.monotonicMs() < this.#vainUntilMs) return undefined;
+    // The index writer itself waits for room as long as it takes.
+    this.#relief = Promise.race([this.#relieve(), systemClock.sleep(RELIEF_MS)]).finally(() => {
+      this.#relief = undefined;
+      if (log.segments.isStarved) this.#vainUntilMs = systemClock.monotonicMs() + RELIEF_MS;
+    });
+    return this.#relief;
+  }
+
   /** Frees everything that is dead now, the current segment included, and leaves no bytes of it on disk. */
   everything(): Promise<void> {
     return this.#queue(async () => {
@@ -95,6 +119,18 @@ export class Reclaimer {
     this.#stopped = true;
     clearTimeout(this.#timer);
     await this.#running.catch(() => {});
+  }
+
+  async #relieve(): Promise<void> {
+    const { log } = this.#host;
+    const endMs = systemClock.monotonicMs() + RELIEF_MS;
+    while (systemClock.monotonicMs() < endMs) {
+      await log.sync();
+      await this.#writer.checkpoint();
+      await this.#queue(() => this.#pass(false));
+      if (!log.segments.isStarved || this.#stopped) return;
+      await systemClock.sleep(RELIEF_LOOK_MS);
+    }
   }
 
   #queue(work: () => Promise<void>): Promise<void> {

@@ -149,6 +149,8 @@ export interface IndexSnapshot {
 
 /** The index of a mounted volume (front thread). */
 export interface Index {
+  /** The request of the kernel's whose changes are being made; 0: none. */
+  readonly cause: { request: number };
   inode(ino: Ino): Inode | undefined;
   lookup(parent: Ino, name: Name): Dentry | undefined;
   /** Names behind `cookie` in cookie order, at most `limit`; the array is kept and not the caller's to change. */
@@ -196,6 +198,8 @@ export interface Index {
   isSynced(): boolean;
   /** True when no log record is needed any more: everything applied, nothing staged. */
   logIsIdle(): boolean;
+  /** After ENOSPC: resolves when what was deleted has given its space back, or did not in time; undefined if nothing will. */
+  relief(): Promise<void> | undefined;
   /** Frees every log segment that no staged byte and no unapplied record needs, its bytes included. */
   reclaim(): Promise<void>;
   /** Called once when writing has failed for good (the disk under the index): the mount goes read-only. */

@@ -3,6 +3,7 @@
  * family. Rules are numbered in SEMANTICS.md.
  */
 import type { Clock } from '../base/clock.ts';
+import { Errno } from '../base/errno.ts';
 import { type Ino, type Name, ROOT_INO } from '../base/ids.ts';
 import type {
   Answer,
@@ -75,6 +76,24 @@ export class Vfs implements Filesystem {
     return changedBefore(this.#tree, effect);
   }
 
+  /** What a full disk refuses is tried once more when what was deleted has given its space back (S-19). */
+  #withRoom<T>(caller: Caller, work: () => Answer<T>): Answer<T> {
+    const answer = work();
+    if (answer !== -Errno.ENOSPC) return answer;
+    const { index } = this.#tree;
+    const { request } = index.cause;
+    const again = (): Answer<T> => {
+      if (caller.signal.aborted) return -Errno.EINTR;
+      index.cause.request = request;
+      try {
+        return work();
+      } finally {
+        index.cause.request = 0;
+      }
+    };
+    return index.relief()?.then(again, () => answer) ?? answer;
+  }
+
   lookup(_caller: Caller, parent: Ino, name: Name): Answer<Attr> {
     return lookup(this.#tree, parent, name);
   }
@@ -84,8 +103,8 @@ export class Vfs implements Filesystem {
   getattr(_caller: Caller, ino: Ino): Answer<Attr> {
     return getattr(this.#tree, ino);
   }
-  setattr(_caller: Caller, ino: Ino, changes: SetAttr): Answer<Attr> {
-    return setattr(this.#tree, ino, changes);
+  setattr(caller: Caller, ino: Ino, changes: SetAttr): Answer<Attr> {
+    return this.#withRoom(caller, () => setattr(this.#tree, ino, changes));
   }
   readlink(_caller: Caller, ino: Ino): Answer<Buffer> {
     return readlink(this.#tree, ino);
@@ -98,16 +117,18 @@ export class Vfs implements Filesystem {
     rdev: number,
     umask: number,
   ): Answer<Attr> {
-    return mknod(this.#tree, caller, parent, name, mode, rdev, umask);
+    return this.#withRoom(caller, () => mknod(this.#tree, caller, parent, name, mode, rdev, umask));
   }
   mkdir(caller: Caller, parent: Ino, name: Name, mode: number, umask: number): Answer<Attr> {
-    return mkdir(this.#tree, caller, parent, name, mode, umask);
+    return this.#withRoom(caller, () => mkdir(this.#tree, caller, parent, name, mode, umask));
   }
   symlink(caller: Caller, parent: Ino, name: Name, target: Buffer): Answer<Attr> {
-    return symlink(this.#tree, caller, parent, name, target);
+    // A view of the request, which others follow while this one waits.
+    const kept = Buffer.from(target);
+    return this.#withRoom(caller, () => symlink(this.#tree, caller, parent, name, kept));
   }
-  link(_caller: Caller, ino: Ino, parent: Ino, name: Name): Answer<Attr> {
-    return link(this.#tree, ino, parent, name);
+  link(caller: Caller, ino: Ino, parent: Ino, name: Name): Answer<Attr> {
+    return this.#withRoom(caller, () => link(this.#tree, ino, parent, name));
   }
   unlink(_caller: Caller, parent: Ino, name: Name): Outcome {
     return unlink(this.#tree, parent, name);
@@ -133,10 +154,10 @@ export class Vfs implements Filesystem {
     _flags: number,
     umask: number,
   ): Answer<Attr> {
-    return mknod(this.#tree, caller, parent, name, mode, 0, umask);
+    return this.#withRoom(caller, () => mknod(this.#tree, caller, parent, name, mode, 0, umask));
   }
   tmpfile(caller: Caller, parent: Ino, mode: number, flags: number, umask: number): Answer<Attr> {
-    return tmpfile(this.#tree, caller, parent, mode, flags, umask);
+    return this.#withRoom(caller, () => tmpfile(this.#tree, caller, parent, mode, flags, umask));
   }
   read(caller: Caller, ino: Ino, offset: number, size: number): Answer<Buffer[]> {
     return read(this.#tree, this.#frames, caller, ino, offset, size);

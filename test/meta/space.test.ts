@@ -215,6 +215,49 @@ test('a full disk: growth fails, the reserve serves, space that comes back serve
   }
 });
 
+test('a full disk: what was deleted gives its space back to who lacks it, at once or when a snapshot ends', async () => {
+  const mount = join(place.root, 'small');
+  mkdirSync(mount);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', mount]);
+  try {
+    const where = { directory: place.directory, logDirectory: join(mount, 'log') };
+    const index = await openSmall(where, { segmentBytes: 2 * MiB, reserveBytes: 4 * MiB });
+    const fill = (): number => {
+      let files = 0;
+      while (addFile(index, `f${files}`, Buffer.alloc(600_000, 1)) > 0) files++;
+      return files;
+    };
+    const empty = (files: number): void => {
+      for (let i = 0; i < files; i++) {
+        const change = index.change();
+        change.removeInode(index.lookup(1, `f${i}`)!.ino);
+        change.removeDentry(1, `f${i}`);
+        expect(change.commit(true)).toBe(0);
+      }
+    };
+    const files = fill();
+    expect(files).toBeGreaterThan(5);
+    // Nothing was deleted: nothing to wait for.
+    expect(index.relief()).toBeUndefined();
+    empty(files);
+    expect(addFile(index, 'small', Buffer.alloc(600_000))).toBe(-Errno.ENOSPC);
+    await index.relief();
+    expect(addFile(index, 'small', Buffer.alloc(600_000))).toBeGreaterThan(0);
+
+    const more = fill();
+    const snapshot = await index.snapshot(join(place.root, 'copy'));
+    empty(more);
+    expect(addFile(index, 'late', Buffer.alloc(600_000))).toBe(-Errno.ENOSPC);
+    const relief = index.relief();
+    await snapshot.release();
+    await relief;
+    expect(addFile(index, 'late', Buffer.alloc(600_000))).toBeGreaterThan(0);
+    await index.close();
+  } finally {
+    execFileSync('umount', ['-l', mount]);
+  }
+});
+
 test('a log that was all applied when it was opened may be freed before anything is written', async () => {
   const before = await openSmall(place);
   const change = before.change();

@@ -55,6 +55,9 @@ const clip = (extent: Extent, from: number, to: number): Extent => {
 
 /** The index of one volume, in memory. */
 export class MemoryIndex implements Index {
+  readonly cause = { request: 0 };
+  /** What `relief` answers. */
+  reliefs: (() => Promise<void>) | undefined;
   /** What `roomBytes` says at most. */
   room = Number.POSITIVE_INFINITY;
   readonly inodes = new Map<Ino, Row>();
@@ -197,6 +200,9 @@ export class MemoryIndex implements Index {
   }
   logIsIdle(): boolean {
     return this.logEnd === 0;
+  }
+  relief(): Promise<void> | undefined {
+    return this.reliefs?.();
   }
   async reclaim(): Promise<void> {}
   onFatal(): void {}

@@ -112,6 +112,33 @@ describe('content', () => {
     expect(vfs.unlink(root, 1, 'f')).toBe(0);
   });
 
+  test('S-19: growth waits for the space of what was deleted, and answers its own request then', async () => {
+    const { vfs, index } = memoryVfs();
+    index.full = true;
+    const asked: number[] = [];
+    index.reliefs = async () => {
+      index.full = false;
+    };
+    const append = index.change.bind(index);
+    index.change = () => {
+      asked.push(index.cause.request);
+      return append();
+    };
+    index.cause.request = 7;
+    const waiting = vfs.symlink(root, 1, 'g', Buffer.from('target'));
+    index.cause.request = 0;
+    expect(waiting).toBeInstanceOf(Promise);
+    const { ino } = made((await waiting) as Attr);
+    expect(vfs.readlink(root, ino)).toEqual(Buffer.from('target'));
+    expect([asked, index.cause.request]).toEqual([[7, 7], 0]);
+    // Tried once more, not for ever; and not for one who has been told to stop.
+    index.full = true;
+    index.reliefs = async () => undefined;
+    expect(await vfs.mkdir(root, 1, 'd', 0o755, 0)).toBe(-Errno.ENOSPC);
+    const stopped = { ...root, signal: AbortSignal.abort() };
+    expect(await vfs.mkdir(stopped, 1, 'd', 0o755, 0)).toBe(-Errno.EINTR);
+  });
+
   test('S-20: fsync and fsyncdir reach the log', async () => {
     const parts = memoryVfs();
     expect(await parts.vfs.fsync(root, file(parts), true)).toBe(0);
