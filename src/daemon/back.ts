@@ -21,6 +21,7 @@ import { stagedPlace } from '../log/place.ts';
 import { slotOf } from '../log/record.ts';
 import { native } from '../native.ts';
 import { volumePaths } from '../volume/paths.ts';
+import { loadSettings } from '../volume/settings.ts';
 import { unlessExpired } from '../walrus/expired.ts';
 import { RealNetwork } from '../walrus/real-network.ts';
 import { loadWallet } from '../walrus/wallet.ts';
@@ -91,6 +92,17 @@ const status = async (signal: AbortSignal): Promise<BackStatus> => {
   }
 };
 
+/** The owner's limit as the settings file says now; as the mount was told, where that cannot be read or has no such volume any more. */
+const walMaxPerPack = (): bigint => {
+  let now: string | undefined;
+  try {
+    now = loadSettings().volumes[config.name]?.walMaxPerPack;
+  } catch (error) {
+    log('daemon').warn({ error: messageOf(error) }, 'the limit of before goes on');
+  }
+  return BigInt(now ?? config.volume.walMaxPerPack);
+};
+
 const flushFront: FlushFront = {
   snapshot: async () => {
     const { id, directory, seq } = await front.call('snapshot', null);
@@ -115,7 +127,9 @@ const flusher = new Flusher({
   random: systemRandom,
   limits: {
     epochsAhead: config.volume.epochsAhead,
-    walMaxPerPack: BigInt(config.volume.walMaxPerPack),
+    get walMaxPerPack() {
+      return walMaxPerPack();
+    },
     tailMs: TAIL_MS,
     packBytesMax: PACK_BYTES_MAX,
   },

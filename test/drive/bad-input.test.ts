@@ -297,6 +297,21 @@ describe('bad input gets a clear message and the right exit code', () => {
     await sandbox.umount(mountPoint);
   });
 
+  it('a pack dearer than the limit: sync says what to change, and a change is heeded while mounted', async () => {
+    const settingsFile = sandbox.path('config', 'settings.json');
+    const text = readFileSync(settingsFile, 'utf8');
+    const dear = JSON.parse(text) as { volumes: Record<string, { walMaxPerPack: string }> };
+    dear.volumes.drive!.walMaxPerPack = '1';
+    const mountPoint = await sandbox.mount('drive');
+    await sandbox.sh(`echo dear > ${mountPoint}/dear`);
+    writeFileSync(settingsFile, JSON.stringify(dear));
+    const ended = await sandbox.tuskfs(['sync', 'drive', '--timeout', '20s']);
+    refused(ended, 7, /above the limit of 0\.000000001 WAL.*raise walMaxPerPack.*settings file/);
+    writeFileSync(settingsFile, text);
+    expect(await sandbox.sync('drive')).toMatchObject({ pending: '' });
+    await sandbox.umount(mountPoint);
+  });
+
   it('localnet not running', async () => {
     await sandbox.ok(['localnet', 'stop']);
     refused(

@@ -188,6 +188,6 @@ const scattered = (owner: SuiId, needed: bigint, present: bigint, unit: 'WAL' | 
 export const overBudget = (what: string, cost: bigint, walMax: bigint): TuskError =>
   new TuskError(
     'over_budget',
-    `${what} would cost ${decimal(cost)} WAL, above the limit of ${decimal(walMax)} WAL. Nothing was sent; raise the limit or wait for a lower price.`,
+    `${what} would cost ${decimal(cost)} WAL, above the limit of ${decimal(walMax)} WAL. Nothing was sent and staged files are safe; raise walMaxPerPack of the volume (in FROST, 10⁹ to a WAL) in the settings file, which is heeded while it is mounted, too, or wait for a lower price.`,
     { details: { cost, walMax } },
   );
