@@ -4,8 +4,9 @@ import { explained } from '../base/addon.ts';
 import { formatBytes, formatCoin, formatDuration, formatTime } from '../base/figures.ts';
 import { callDaemon } from '../daemon/control.ts';
 import type { Amount, StatusReport } from '../daemon/report.ts';
+import { loadSettings, type VolumeSettings } from '../volume/settings.ts';
 import { Exit, print, say } from './command.ts';
-import { allTargets, findTarget, type Target } from './target.ts';
+import { findTarget, type Target, targetOf } from './target.ts';
 
 const amount = (label: string, { files, bytes }: Amount): string =>
   `  ${label.padEnd(13)} ${String(files).padStart(9)} files ${formatBytes(bytes).padStart(11)}`;
@@ -87,19 +88,46 @@ const unmounted = (target: Target) => ({
   pid: null,
 });
 
+/** What a script finds of a volume whose daemon cannot be asked. */
+const unasked = (name: string, { network }: VolumeSettings, error: unknown) => ({
+  volume: name,
+  network,
+  mountPoint: null,
+  pid: null,
+  error: explained(error),
+});
+
 /** One volume, and what is to be said of it. */
-interface Answer {
-  target: Target;
-  report: StatusReport | ReturnType<typeof unmounted>;
-}
+type Answer =
+  | { readonly target: Target; readonly report: StatusReport | ReturnType<typeof unmounted> }
+  | { readonly failure: unknown; readonly report: ReturnType<typeof unasked> };
 
 const ask = async (found: Promise<Target>): Promise<Answer> => {
   const target = await found;
   // A daemon may outlive its mount: while it sends the last files, or others keep files open.
-  const report: Answer['report'] = target.isServed
-    ? await callDaemon(target.paths.socket, 'status')
+  const report = target.isServed
+    ? ((await callDaemon(target.paths.socket, 'status')) as StatusReport)
     : unmounted(target);
   return { target, report };
+};
+
+/** One daemon that cannot be asked hides nothing of the others. */
+const askAll = (): Promise<Answer[]> =>
+  Promise.all(
+    Object.entries(loadSettings().volumes).map(([name, settings]) =>
+      ask(targetOf(name, settings)).catch((failure: unknown) => ({
+        failure,
+        report: unasked(name, settings, failure),
+      })),
+    ),
+  );
+
+const textOf = (answer: Answer): string[] => {
+  if ('failure' in answer) return [];
+  const { report, target } = answer;
+  return 'durability' in report
+    ? [describe(report, target)]
+    : [`${report.volume} on ${report.network}, not mounted`];
 };
 
 /** Adds the command. */
@@ -110,23 +138,13 @@ export const registerStatus = (program: Command): void => {
     .option('--json', 'print JSON')
     .description('show what is safe, what is under way and what it cost')
     .action(async (word: string | undefined, options: { json?: boolean }) => {
-      const asked = await Promise.allSettled(
-        (word === undefined ? allTargets() : [findTarget(word)]).map(ask),
-      );
-      const answers = asked.flatMap(one => (one.status === 'fulfilled' ? [one.value] : []));
-      const failures = asked.flatMap(one => (one.status === 'rejected' ? [one.reason] : []));
+      const answers = word === undefined ? await askAll() : [await ask(findTarget(word))];
       const reports = answers.map(({ report }) => report);
-      if (answers.length > 0 || failures.length === 0)
-        print(options.json === true, word === undefined ? reports : reports[0], () =>
-          answers
-            .map(({ report, target }) =>
-              report.mountPoint === null
-                ? `${report.volume} on ${report.network}, not mounted`
-                : describe(report as StatusReport, target),
-            )
-            .join('\n\n'),
-        );
-      // One daemon that cannot be asked hides nothing of the others.
+      const texts = answers.flatMap(textOf);
+      const json = options.json === true;
+      if (json || texts.length > 0 || answers.length === 0)
+        print(json, word === undefined ? reports : reports[0], () => texts.join('\n\n'));
+      const failures = answers.flatMap(answer => ('failure' in answer ? [answer.failure] : []));
       for (const failure of failures.slice(1)) say(`tuskfs: ${explained(failure)}`);
       if (failures.length > 0) throw failures[0];
       if (reports.some(report => 'paid' in report && report.paid.warnings.length > 0))

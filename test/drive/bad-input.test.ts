@@ -268,8 +268,19 @@ describe('bad input gets a clear message and the right exit code', () => {
     const mute = createServer(client => client.resume().end(`${JSON.stringify({ error })}\n`));
     await new Promise<void>(resolve => mute.listen(socket, resolve));
     const ended = await sandbox.tuskfs(['status']);
+    const inJson = await sandbox.tuskfs(['status', '--json']);
     await new Promise(resolve => mute.close(resolve));
     refused(ended, 1, /^tuskfs: it is busy otherwise\n$/);
+    refused(inJson, 1, /^tuskfs: it is busy otherwise\n$/);
+    expect(JSON.parse(inJson.stdout)).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ volume: 'drive', pid: null }),
+        {
+          ...{ volume: 'mute', network: 'localnet', mountPoint: null, pid: null },
+          error: 'it is busy otherwise',
+        },
+      ]),
+    );
     expect(ended.stdout).toMatch(/^drive on /m);
     expect(ended.stdout).not.toMatch(/^mute on /m);
   });
