@@ -19,6 +19,7 @@ import { entryOf, keeperTask } from '../daemon/keeper-task.ts';
 import type { PaidReport, SyncReport } from '../daemon/report.ts';
 import { openVolume } from '../volume/create.ts';
 import { volumePaths } from '../volume/paths.ts';
+import { needState } from '../volume/present.ts';
 import {
   loadSettings,
   networkNamed,
@@ -63,7 +64,6 @@ const mountPointOf = (directory: string): string => {
 /** The real path of a volume's state directory, which must be there to be written. */
 const stateDirectoryOf = (state: string): string => {
   try {
-    mkdirSync(state, { recursive: true, mode: 0o700 });
     accessSync(state, constants.R_OK | constants.W_OK | constants.X_OK);
     return realpathSync(state);
   } catch (cause) {
@@ -147,6 +147,7 @@ const configure = async (
   const volume = volumeNamed(settings, name);
   const network = networkNamed(settings, volume.network);
   const mountPoint = mountPointOf(directory);
+  needState(name, volumePaths(volume.stateDirectory));
   refuseInside(volume.stateDirectory, mountPoint);
   refuseServed(await leftAlone(name, volume));
   const file = options.passphraseFile;

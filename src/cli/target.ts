@@ -7,6 +7,7 @@ import { resolve } from 'node:path';
 import { TuskError } from '../base/errors.ts';
 import { callDaemon } from '../daemon/control.ts';
 import { type VolumePaths, volumePaths } from '../volume/paths.ts';
+import { needState } from '../volume/present.ts';
 import {
   loadSettings,
   type Settings,
@@ -72,6 +73,7 @@ const servedAt = async (socket: string): Promise<string | undefined> => {
 /** A volume of the settings as a target. */
 export const targetOf = async (name: string, settings: VolumeSettings): Promise<Target> => {
   const paths = volumePaths(settings.stateDirectory);
+  needState(name, paths);
   const at = await servedAt(paths.socket);
   const mounted = tuskMounts().some(mount => mount.source === name && mount.directory === at);
   return {
@@ -108,7 +110,7 @@ export const findTarget = async (word: string): Promise<Target> => {
 };
 
 /** All volumes of the settings. */
-export const allTargets = (): Promise<Target>[] =>
+const allTargets = (): Promise<Target>[] =>
   Object.entries(loadSettings().volumes).map(([name, settings]) => targetOf(name, settings));
 
 /** The only mounted volume, for commands without a name. */

@@ -1,4 +1,5 @@
 /** How Node.js runs a daemon: its code is kept compiled, so that a start takes half the time; its memory stays small. */
+import { existsSync } from 'node:fs';
 import * as module from 'node:module';
 import { join } from 'node:path';
 
@@ -20,7 +21,8 @@ const ALLOCATOR = { MALLOC_MMAP_THRESHOLD_: `${256 * 1024}`, MALLOC_ARENA_MAX: '
 
 /** Environment of a daemon; `root` is its volume's state directory. */
 export const compiledIn = (root: string): NodeJS.ProcessEnv => ({
-  NODE_COMPILE_CACHE: join(root, 'compiled'),
+  // Node.js would make the whole path, also where the state was moved away from.
+  ...(existsSync(root) ? { NODE_COMPILE_CACHE: join(root, 'compiled') } : {}),
   ...ALLOCATOR,
   ...process.env,
 });

@@ -23,6 +23,7 @@ import { readEnvelope } from '../volume/create.ts';
 import { type VolumePaths, volumePaths } from '../volume/paths.ts';
 import { Bridge } from './bridge.ts';
 import type { DaemonConfig } from './config.ts';
+import { needDescriptors } from './descriptors.ts';
 import { FlushJob } from './flush-job.ts';
 import { HANDED, type Handover } from './handover.ts';
 import type { BackMethods, BackSettings, FrontMethods } from './methods.ts';
@@ -135,6 +136,7 @@ const build = async (
   paths: VolumePaths,
   undo: (() => Promise<unknown>)[],
 ): Promise<Front> => {
+  needDescriptors(config.name);
   await prepareDirectories(paths);
   const keys = volumeKeys(
     Buffer.from(config.volume.volumeId, 'hex'),

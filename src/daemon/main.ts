@@ -6,6 +6,7 @@ import { explained } from '../base/addon.ts';
 import { messageOf, TuskError } from '../base/errors.ts';
 import { log, logToFile } from '../base/log.ts';
 import { volumePaths } from '../volume/paths.ts';
+import { needState } from '../volume/present.ts';
 import { keepCompiled } from './compiled.ts';
 import type { DaemonConfig } from './config.ts';
 import type { DaemonStart, FromDaemon } from './handover.ts';
@@ -18,13 +19,14 @@ const tell = (message: FromDaemon): Promise<void> =>
   });
 
 const start = async ({ config, handover }: DaemonStart<DaemonConfig>): Promise<void> => {
-  const { daemonLog } = volumePaths(config.volume.stateDirectory);
-  logToFile(daemonLog);
   process.on('uncaughtException', error => {
     log('daemon').fatal({ error: messageOf(error), stack: error.stack }, 'died');
     process.exit(1);
   });
   try {
+    const paths = volumePaths(config.volume.stateDirectory);
+    needState(config.name, paths);
+    logToFile(paths.daemonLog);
     const { agreement, done, leave } = await serve(config, handover);
     await tell({ type: 'mounted', agreement });
     keepCompiled();

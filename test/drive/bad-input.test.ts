@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -10,6 +10,7 @@ beforeAll(async () => {
   sandbox = new Sandbox('bad');
   await sandbox.startLocalnet();
   await sandbox.create('drive');
+  mkdirSync(sandbox.path('empty'));
 });
 afterAll(() => sandbox.close());
 
@@ -25,7 +26,6 @@ const refused = (ended: Ended, status: number, message: RegExp): void => {
 describe('bad input gets a clear message and the right exit code', () => {
   it('a wrong passphrase', async () => {
     writeFileSync(sandbox.path('wrong'), 'not it\n');
-    mkdirSync(sandbox.path('empty'));
     refused(
       await sandbox.tuskfs([
         'mount',
@@ -254,6 +254,32 @@ describe('bad input gets a clear message and the right exit code', () => {
       1,
       /state directory .*volumes\/drive cannot be used: EROFS.*Nothing was mounted.*safe/,
     );
+  });
+
+  it('too few files that a daemon may open: refused with the figure, before anything fails', async () => {
+    const mount = `ulimit -n 1000; exec ${command} mount drive ${sandbox.path('empty')}`;
+    refused(
+      await sandbox.run('bash', ['-c', mount]),
+      1,
+      /may have 1000 files open, and 1024 is the least.*safe.*ulimit -Hn/,
+    );
+  });
+
+  it('a state directory that was moved away: nothing is made in its place, and back there the mount goes on', async () => {
+    const mountPoint = await sandbox.mount('drive');
+    await sandbox.sh(`echo kept > ${mountPoint}/kept`);
+    const state = sandbox.state('drive');
+    const { pid } = await sandbox.where('drive');
+    renameSync(state, `${state}.moved`);
+    process.kill(pid, 'SIGKILL');
+    for (const word of ['umount', 'sync', 'status'])
+      refused(await sandbox.tuskfs([word, 'drive']), 3, /state of drive is not in .*put it back/);
+    refused(await sandbox.tuskfs(['mount', 'drive', sandbox.path('empty')]), 3, /state of drive/);
+    expect(existsSync(state)).toBe(false);
+    renameSync(`${state}.moved`, state);
+    expect(await sandbox.sh(`cat ${mountPoint}/kept`)).toBe('kept\n');
+    expect((await sandbox.where('drive')).pid).not.toBe(pid);
+    await sandbox.umount(mountPoint);
   });
 
   it('a daemon that cannot be asked, beside others that can', async () => {
