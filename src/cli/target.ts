@@ -104,7 +104,7 @@ export const findTarget = async (word: string): Promise<Target> => {
   const path = resolved(word);
   const mounted = tuskMounts().findLast(mount => mount.directory === path);
   if (mounted !== undefined) return targetAt(mounted, settings);
-  if (settings.volumes[word] === undefined && word.includes('/'))
+  if (settings.volumes[word] === undefined && (word.includes('/') || word.startsWith('.')))
     throw new TuskError('not_found', `no volume is mounted at ${word}`);
   return targetOf(word, volumeNamed(settings, word));
 };

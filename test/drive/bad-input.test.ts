@@ -121,6 +121,7 @@ describe('bad input gets a clear message and the right exit code', () => {
     refused(await sandbox.tuskfs(['status', 'constructor']), 3, /no volume named constructor/);
     refused(await sandbox.tuskfs(['sync', 'drive']), 3, /not mounted/);
     refused(await sandbox.tuskfs(['umount', sandbox.path('empty')]), 3, /no volume is mounted at/);
+    refused(await sandbox.tuskfs(['umount', '.']), 3, /no volume is mounted at \.$/m);
   });
 
   it('volumes made at the same moment: all are entered, and one of those with one name', async () => {
