@@ -12,6 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type ErrorCode, type ErrorKind, messageOf, TuskError } from '../base/errors.ts';
 import { type Agreement, canResend } from '../fuse/init.ts';
 import { type MountOptions, mountDevice, unmountAt } from '../fuse/mount.ts';
+import { placeOf } from '../fuse/mountinfo.ts';
 import { lockVolume, type VolumeLock } from '../volume/lock.ts';
 import type { VolumePaths } from '../volume/paths.ts';
 import { compiledIn, HEAP_FLAGS } from './compiled.ts';
@@ -234,8 +235,9 @@ export class Keeper<Config> {
 
   /** The mount ends: programs with open files there meet errors. */
   async #end(code: number, failure: TuskError): Promise<Outcome> {
+    const place = await placeOf(this.#device, this.#mountPoint);
     closeSync(this.#device);
-    await unmountAt(this.#mountPoint, { lazy: true }).catch(error => this.#log(messageOf(error)));
+    await unmountAt(place, { lazy: true }).catch(error => this.#log(messageOf(error)));
     removeSocket(this.#task.paths.socket);
     closeSync(this.#control);
     this.#lock.release();

@@ -10,6 +10,7 @@ import { systemClock } from '../base/clock.ts';
 import { isTransient, messageOf, TuskError } from '../base/errors.ts';
 import { log } from '../base/log.ts';
 import { type Agreement, canResend } from '../fuse/init.ts';
+import { placeOf } from '../fuse/mountinfo.ts';
 import { heldLock } from '../volume/lock.ts';
 import { volumePaths } from '../volume/paths.ts';
 import type { DaemonConfig, RateTexts } from './config.ts';
@@ -215,7 +216,7 @@ class Daemon {
     try {
       await mount.unmount().catch(async () => {
         // Programs keep files open: what they wrote is taken over, then they lose them.
-        await handOver(mount.mountPoint);
+        await handOver(await mount.place());
         await mount.unmount({ lazy: true });
       });
     } catch (error) {
@@ -312,8 +313,8 @@ export const serve = async (config: DaemonConfig, handover: Handover): Promise<S
     lock.release();
   };
   const server = await serveControl(HANDED.control, {
-    where: () => ({
-      mountPoint: config.mountPoint,
+    where: async () => ({
+      mountPoint: await placeOf(HANDED.device, config.mountPoint),
       pid: process.pid,
       keeper: process.connected ? handover.keeper : null,
     }),

@@ -64,7 +64,7 @@ export const statusReport = async (front: Front): Promise<StatusReport> => {
   return {
     volume: config.name,
     network: config.networkName,
-    mountPoint: config.mountPoint,
+    mountPoint: await front.mount.place(),
     pid: process.pid,
     keeper: process.connected ? handover.keeper : null,
     restarts: handover.restarts,

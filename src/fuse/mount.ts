@@ -9,7 +9,7 @@ import { Errno } from '../base/errno.ts';
 import { isDeadMount, systemCode, TuskError } from '../base/errors.ts';
 import { FUSE_IO_BYTES_MAX } from '../base/limits.ts';
 import { type FuseDevice, type MountOutcome, native } from '../native.ts';
-import { MOUNT_TYPE, mountAt, mountBelow } from './mountinfo.ts';
+import { MOUNT_TYPE, mountAt, mountBelow, placeOf } from './mountinfo.ts';
 
 /** A daemon that does not answer stat(2) of its root for this long is not asked again. */
 const STAT_DEADLINE_MS = 5000;
@@ -26,9 +26,11 @@ export interface MountOptions {
 /** A mounted device that a Session can serve. */
 export interface Mount {
   readonly source: string;
-  /** Absolute, without symbolic links. */
+  /** Where it was mounted: absolute, without symbolic links. */
   readonly mountPoint: string;
   readonly device: FuseDevice;
+  /** Where it is now: a directory above may have been renamed. */
+  place(): Promise<string>;
   /** See `unmount`. */
   unmount(options?: { lazy?: boolean }): Promise<void>;
 }
@@ -67,7 +69,8 @@ export const mountOf = (source: string, mountPoint: string, fd: number): Mount =
   source,
   mountPoint,
   device: new native.FuseDevice(fd, FUSE_IO_BYTES_MAX),
-  unmount: options => unmountAt(mountPoint, options),
+  place: () => placeOf(fd, mountPoint),
+  unmount: async options => unmountAt(await placeOf(fd, mountPoint), options),
 });
 
 /** `mountDevice` for a process that serves what it mounts. */

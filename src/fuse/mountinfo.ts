@@ -42,6 +42,19 @@ export const mountAt = async (path: string): Promise<MountEntry | undefined> =>
     entry => entry.mountPoint === path,
   );
 
+/**
+ * Where the connection behind a descriptor of /dev/fuse is mounted now: at `path`, or where that went
+ * when a directory above it was renamed. Older kernels do not tell: `path` then.
+ */
+export const placeOf = async (fd: number, path: string): Promise<string> => {
+  const facts = await readFile(`/proc/self/fdinfo/${fd}`, 'utf8').catch(() => '');
+  const connection = Number(/^fuse_connection:\s*(\d+)$/m.exec(facts)?.[1]);
+  const places = parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8'))
+    .filter(({ type, minor }) => type === MOUNT_TYPE && minor === connection)
+    .map(({ mountPoint }) => mountPoint);
+  return places.includes(path) ? path : (places[0] ?? path);
+};
+
 /** A mount somewhere below an absolute path, the newest. */
 export const mountBelow = async (path: string): Promise<MountEntry | undefined> =>
   parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8')).findLast(entry =>

@@ -283,6 +283,19 @@ describe('bad input gets a clear message and the right exit code', () => {
     await sandbox.umount(mountPoint);
   });
 
+  it('a directory above the mount point that is renamed: the volume is found where it went', async () => {
+    await sandbox.sh('mkdir -p above/at');
+    await sandbox.ok(['mount', 'drive', sandbox.path('above', 'at')]);
+    await sandbox.sh('mv above renamed');
+    const place = sandbox.path('renamed', 'at');
+    expect(await sandbox.ok(['status', 'drive'])).toContain(`mounted at ${place} `);
+    const { pid } = await sandbox.where('drive');
+    process.kill(pid, 'SIGKILL');
+    expect((await sandbox.where('drive')).mountPoint).toBe(place);
+    await sandbox.umount(place);
+    expect(await sandbox.sh(`grep -c ' ${place} ' /proc/self/mounts || true`)).toBe('0\n');
+  });
+
   it('a daemon that cannot be asked, beside others that can', async () => {
     await sandbox.create('mute');
     const { stateDirectory } = (
