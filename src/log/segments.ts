@@ -77,6 +77,7 @@ export class Segments {
   #spares: Spare[] = [];
   #nextSpare = 1;
   #filling: Promise<void> | undefined;
+  #fillingPath = '';
   #fillLater: NodeJS.Timeout | undefined;
   #closed = false;
   #nextSlot: number;
@@ -287,11 +288,14 @@ export class Segments {
     }
     if (!this.#mayGrow()) return;
     const path = this.#sparePath();
-    this.#filling = native.segmentPrepare(path, this.segmentBytes).then(
+    this.#fillingPath = path;
+    const prepare = async () => native.segmentPrepare(path, this.segmentBytes);
+    this.#filling = prepare().then(
       () => this.#filled(path),
       error => {
         this.#filling = undefined;
-        log('log').warn({ error: messageOf(error) }, 'no log segment could be prepared');
+        if (!this.#closed)
+          log('log').warn({ error: messageOf(error) }, 'no log segment could be prepared');
       },
     );
   }
@@ -300,6 +304,8 @@ export class Segments {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#fillLater);
+    // Whoever fills it sees that it is not wanted any more.
+    if (this.#filling !== undefined) rmSync(this.#fillingPath, { force: true });
     await this.#filling;
     for (const spare of this.#spares) rmSync(spare.path, { force: true });
     this.#spares = [];

@@ -1,16 +1,24 @@
 //! Segment files: made with all their blocks, opened, and what is said of failures.
 
 use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Instant;
 
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
+use crate::pool::enter_background;
+
 /// Zeros are written in steps of this size.
 const STEP: usize = 256 * 1024;
+/// Ahead of need they are written so much at a time, and then the disk is left to others for so many
+/// times as long as that took: a sync waits for everything that the disk was given before.
+const FILL_STEP: usize = 1 << 20;
+const FILL_REST: u32 = 4;
 
 /// A Node.js style message: it starts with the name of the errno, so that callers can tell a full disk.
 pub fn failed(what: &str, path: &str, errno: Errno) -> Error {
@@ -77,20 +85,50 @@ pub fn segment_allocate(path: String, bytes: f64) -> Result<()> {
     allocate(&path, bytes as u64).map(|_| ())
 }
 
-/// Writes zeros over a segment file (created if absent); file and name survive power loss then.
+/// As `write_zeros`, little by little, onto the disk; a file whose name is gone is wanted no more.
+fn fill(file: &File, bytes: u64) -> std::io::Result<()> {
+    let zeros = vec![0u8; FILL_STEP];
+    for at in (0..bytes).step_by(FILL_STEP) {
+        if file.metadata()?.nlink() == 0 {
+            return Err(std::io::ErrorKind::NotFound.into());
+        }
+        let begun = Instant::now();
+        let n = (bytes - at).min(FILL_STEP as u64) as usize;
+        file.write_all_at(&zeros[..n], at)?;
+        // SAFETY: no memory is involved. It only hastens what the sync at the end does.
+        unsafe { libc::sync_file_range(file.as_raw_fd(), at as i64, n as i64, ONTO_DISK) };
+        std::thread::sleep(begun.elapsed() * FILL_REST);
+    }
+    file.sync_all()
+}
+
+const ONTO_DISK: libc::c_uint = libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+
+fn prepare(path: &str, bytes: u64) -> Result<()> {
+    let file = allocate(path, bytes)?;
+    fill(&file, bytes).map_err(|error| {
+        let _ = std::fs::remove_file(path);
+        failed("filling", path, errno_of(&error))
+    })?;
+    sync_parent(path)
+}
+
+/// Writes zeros over a segment file (created if absent); file and name survive power loss then. On a
+/// thread of its own, which rests most of the time; it ends when the file's name is removed.
 #[napi]
 pub fn segment_prepare<'env>(env: &'env Env, path: String, bytes: f64) -> Result<Object<'env>> {
-    crate::pool::promise(env, move || {
-        let bytes = bytes as u64;
-        let file = allocate(&path, bytes)?;
-        write_zeros(&file, bytes)
-            .and_then(|()| file.sync_all())
-            .map_err(|error| {
-                let _ = std::fs::remove_file(&path);
-                failed("filling", &path, errno_of(&error))
-            })?;
-        sync_parent(&path)
-    })
+    let (deferred, promise) = env.create_deferred()?;
+    std::thread::Builder::new()
+        .name("tuskfs-fill".into())
+        .spawn(move || {
+            enter_background();
+            match prepare(&path, bytes as u64) {
+                Ok(()) => deferred.resolve(|_| Ok(())),
+                Err(error) => deferred.reject(error),
+            }
+        })
+        .map_err(|error| Error::from_reason(format!("a thread could not be started: {error}")))?;
+    Ok(promise)
 }
 
 fn sync_parent(path: &str) -> Result<()> {
