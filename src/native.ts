@@ -217,7 +217,7 @@ export interface LogFace {
   /**
    * Creates (and fills with zeros, so that later syncs need no file system journal) or opens a
    * segment file of exactly `bytes`, file and name fsynced; on a thread of its own, which leaves the disk
-   * to others most of the time. ENOSPC rejects and leaves no file behind, and so does the loss of its name.
+   * to others half of the time. ENOSPC rejects and leaves no file behind, and so does the loss of its name.
    */
   segmentPrepare(path: string, bytes: number): Promise<void>;
   /** Creates a segment with every block allocated but not written: what a sudden need for space gets, in microseconds. ENOSPC throws and leaves no file behind. */

@@ -24,9 +24,9 @@ const SYNC_AFTER_MS = 800;
 const SYNC_AFTER_BYTES = 32 * 1024 * 1024;
 /** A sync of at most so many bytes is waited for, at most so long: a good disk needs less, and so does no detour. */
 const BRIEF_BYTES = 128 * 1024;
-const PATIENCE_US = 1000;
+const PATIENCE_US = 500;
 /** Syncs that are not waited for after one that took longer. */
-const IMPATIENT_SYNCS = 4;
+const IMPATIENT_SYNCS = 16;
 
 /** Room found for one record; consumed by the next `append`. */
 export interface Room {

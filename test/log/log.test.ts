@@ -165,7 +165,7 @@ test('a short sync is over when it was asked for, unless somebody else asks mean
     append(log, 'b', Buffer.alloc(0));
     return log.syncNow(company);
   };
-  await until('a sync of less than 1 ms', () => syncNow(-1));
+  await until('a sync of less than 0.5 ms', () => syncNow(-1));
   expect(log.syncedSeq).toBe(log.lastSeq);
   expect(log.syncNow(-1)).toBe(true);
 

@@ -15,10 +15,9 @@ use crate::pool::enter_background;
 
 /// Zeros are written in steps of this size.
 const STEP: usize = 256 * 1024;
-/// Ahead of need they are written so much at a time, and then the disk is left to others for so many
-/// times as long as that took: a sync waits for everything that the disk was given before.
+/// Ahead of need they are written so much at a time, and then the disk is left to others for as long
+/// as that took: a sync waits for everything that the disk was given before.
 const FILL_STEP: usize = 1 << 20;
-const FILL_REST: u32 = 4;
 
 /// A Node.js style message: it starts with the name of the errno, so that callers can tell a full disk.
 pub fn failed(what: &str, path: &str, errno: Errno) -> Error {
@@ -97,7 +96,7 @@ fn fill(file: &File, bytes: u64) -> std::io::Result<()> {
         file.write_all_at(&zeros[..n], at)?;
         // SAFETY: no memory is involved. It only hastens what the sync at the end does.
         unsafe { libc::sync_file_range(file.as_raw_fd(), at as i64, n as i64, ONTO_DISK) };
-        std::thread::sleep(begun.elapsed() * FILL_REST);
+        std::thread::sleep(begun.elapsed());
     }
     file.sync_all()
 }
@@ -114,7 +113,7 @@ fn prepare(path: &str, bytes: u64) -> Result<()> {
 }
 
 /// Writes zeros over a segment file (created if absent); file and name survive power loss then. On a
-/// thread of its own, which rests most of the time; it ends when the file's name is removed.
+/// thread of its own, which rests half of the time; it ends when the file's name is removed.
 #[napi]
 pub fn segment_prepare<'env>(env: &'env Env, path: String, bytes: f64) -> Result<Object<'env>> {
     let (deferred, promise) = env.create_deferred()?;
