@@ -172,12 +172,22 @@ test('dead segments go, half-dead ones are emptied, reclaim leaves no byte', asy
   expect(checkIndex(place.directory)).toEqual([]);
 });
 
-test('a full disk: growth fails, the reserve serves, space that comes back serves again', async () => {
+/** Runs with a log on a disk of 24 MiB. */
+const onSmallDisk = async (
+  run: (where: { directory: string; logDirectory: string }, mount: string) => Promise<void>,
+): Promise<void> => {
   const mount = join(place.root, 'small');
   mkdirSync(mount);
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', mount]);
   try {
-    const where = { directory: place.directory, logDirectory: join(mount, 'log') };
+    await run({ directory: place.directory, logDirectory: join(mount, 'log') }, mount);
+  } finally {
+    execFileSync('umount', ['-l', mount]);
+  }
+};
+
+test('a full disk: growth fails, the reserve serves, space that comes back serves again', async () => {
+  await onSmallDisk(async (where, mount) => {
     const sizes = { segmentBytes: 2 * MiB, reserveBytes: 6 * MiB };
     const index = await openSmall(where, sizes);
     const ballast = join(mount, 'ballast');
@@ -210,17 +220,11 @@ test('a full disk: growth fails, the reserve serves, space that comes back serve
     expect(addFile(again, 'small', Buffer.alloc(10))).toBeGreaterThan(0);
     await again.close();
     expect(checkIndex(where.directory)).toEqual([]);
-  } finally {
-    execFileSync('umount', ['-l', mount]);
-  }
+  });
 });
 
 test('a full disk: what was deleted gives its space back to who lacks it, at once or when a snapshot ends', async () => {
-  const mount = join(place.root, 'small');
-  mkdirSync(mount);
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', mount]);
-  try {
-    const where = { directory: place.directory, logDirectory: join(mount, 'log') };
+  await onSmallDisk(async where => {
     const index = await openSmall(where, { segmentBytes: 2 * MiB, reserveBytes: 4 * MiB });
     const fill = (): number => {
       let files = 0;
@@ -253,9 +257,7 @@ test('a full disk: what was deleted gives its space back to who lacks it, at onc
     await relief;
     expect(addFile(index, 'late', Buffer.alloc(600_000))).toBeGreaterThan(0);
     await index.close();
-  } finally {
-    execFileSync('umount', ['-l', mount]);
-  }
+  });
 });
 
 test('a log that was all applied when it was opened may be freed before anything is written', async () => {

@@ -60,13 +60,5 @@ where
     T: ToNapiValue + Send + 'static,
     F: FnOnce() -> T + Send + 'static,
 {
-    let (deferred, promise) = env.create_deferred()?;
-    std::thread::Builder::new()
-        .name("tuskfs-mount".into())
-        .spawn(move || {
-            let value = work();
-            deferred.resolve(move |_| Ok(value));
-        })
-        .map_err(|error| Error::from_reason(format!("a thread could not be started: {error}")))?;
-    Ok(promise)
+    crate::pool::promise_of_thread(env, "tuskfs-mount", move || Ok(work()))
 }

@@ -67,13 +67,44 @@ where
     T: ToNapiValue + Send + 'static,
     F: FnOnce() -> Result<T> + Send + 'static,
 {
-    let (deferred, promise) = env.create_deferred()?;
-    pool().spawn(
-        move || match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
-            Ok(Ok(value)) => deferred.resolve(move |_| Ok(value)),
-            Ok(Err(error)) => deferred.reject(error),
-            Err(_) => deferred.reject(Error::from_reason("a task of the addon panicked")),
-        },
-    );
+    let (task, promise) = task(env, work)?;
+    pool().spawn(task);
     Ok(promise)
+}
+
+/// Runs `work` on a thread of its own, for what may block for long, and returns the promise of its
+/// result.
+pub fn promise_of_thread<'env, T, F>(env: &'env Env, name: &str, work: F) -> Result<Object<'env>>
+where
+    T: ToNapiValue + Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    let (task, promise) = task(env, work)?;
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(task)
+        .map_err(not_started)?;
+    Ok(promise)
+}
+
+pub fn not_started(error: std::io::Error) -> Error {
+    Error::from_reason(format!("a thread could not be started: {error}"))
+}
+
+/// What runs `work`, and the promise that it settles then.
+fn task<'env, T, F>(
+    env: &'env Env,
+    work: F,
+) -> Result<(impl FnOnce() + Send + 'static + use<T, F>, Object<'env>)>
+where
+    T: ToNapiValue + Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    let (deferred, promise) = env.create_deferred()?;
+    let task = move || match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
+        Ok(Ok(value)) => deferred.resolve(move |_| Ok(value)),
+        Ok(Err(error)) => deferred.reject(error),
+        Err(_) => deferred.reject(Error::from_reason("a task of the addon panicked")),
+    };
+    Ok((task, promise))
 }

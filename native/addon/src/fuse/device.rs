@@ -14,6 +14,7 @@ use rustix::io::{FdFlags, fcntl_setfd, write};
 
 use super::watch::Watch;
 use super::wire::{REQUEST_AT, Wire, outcome};
+use crate::pool::not_started;
 
 /// Resolves the promise of a notification.
 type Tell = Box<dyn FnOnce(i32) + Send>;
@@ -136,19 +137,18 @@ impl FuseDevice {
 /// Sends notifications in order until the device is closed. One thread does what the kernel may make
 /// wait, another, which shares the event loop's descriptors, says how it went.
 fn start_notifier(fd: RawFd) -> Result<Sender<Note>> {
-    let failed = |error| Error::from_reason(format!("a thread could not be started: {error}"));
     let (queue, messages) = channel::<Note>();
     let (sent, told) = channel::<(i32, Tell)>();
     std::thread::Builder::new()
         .name("tuskfs-notify".into())
         .spawn(move || told.into_iter().for_each(|(result, tell)| tell(result)))
-        .map_err(failed)?;
+        .map_err(not_started)?;
     super::apart(Some(fd), move || {
         let device = unsafe { BorrowedFd::borrow_raw(fd) };
         for (bytes, tell) in messages {
             let _ = sent.send((outcome(write(device, &bytes)), tell));
         }
     })
-    .map_err(failed)?;
+    .map_err(not_started)?;
     Ok(queue)
 }

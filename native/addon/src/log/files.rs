@@ -11,7 +11,7 @@ use napi_derive::napi;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-use crate::pool::enter_background;
+use crate::pool::{enter_background, promise_of_thread};
 
 /// Zeros are written in steps of this size.
 const STEP: usize = 256 * 1024;
@@ -116,18 +116,10 @@ fn prepare(path: &str, bytes: u64) -> Result<()> {
 /// thread of its own, which rests half of the time; it ends when the file's name is removed.
 #[napi]
 pub fn segment_prepare<'env>(env: &'env Env, path: String, bytes: f64) -> Result<Object<'env>> {
-    let (deferred, promise) = env.create_deferred()?;
-    std::thread::Builder::new()
-        .name("tuskfs-fill".into())
-        .spawn(move || {
-            enter_background();
-            match prepare(&path, bytes as u64) {
-                Ok(()) => deferred.resolve(|_| Ok(())),
-                Err(error) => deferred.reject(error),
-            }
-        })
-        .map_err(|error| Error::from_reason(format!("a thread could not be started: {error}")))?;
-    Ok(promise)
+    promise_of_thread(env, "tuskfs-fill", move || {
+        enter_background();
+        prepare(&path, bytes as u64)
+    })
 }
 
 fn sync_parent(path: &str) -> Result<()> {

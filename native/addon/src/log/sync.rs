@@ -15,6 +15,7 @@ use super::files::failed;
 use super::{lock, locked, not_mapped};
 use crate::fuse::beside::both_processors;
 use crate::fuse::pace::now_ns;
+use crate::pool::not_started;
 
 type Sync = Box<dyn FnOnce() + Send>;
 /// Settles the promise of a sync.
@@ -38,9 +39,7 @@ impl Syncer {
         if let Some(syncer) = SYNCER.get() {
             return Ok(syncer);
         }
-        let started = Self::start().map_err(|error| {
-            Error::from_reason(format!("a thread could not be started: {error}"))
-        })?;
+        let started = Self::start().map_err(not_started)?;
         Ok(SYNCER.get_or_init(|| started))
     }
 
