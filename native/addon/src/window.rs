@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+
+use tuskfs_codec::pieces::read_exact;
 
 /// Bytes of a segment that are read at a time; more if a record is larger.
 pub const WINDOW: usize = 1 << 20;
@@ -57,7 +58,7 @@ impl Bytes for Window {
             let wanted = WINDOW.min(self.bytes - from).max(to - from);
             self.at = from;
             self.held.resize(wanted, 0);
-            self.file.read_exact_at(&mut self.held, from as u64)?;
+            read_exact(&self.file, &mut self.held, from as u64)?;
         }
         Ok(&self.held[from - self.at..to - self.at])
     }

@@ -4,11 +4,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use rayon::prelude::*;
 
-use crate::pieces::{Piece, PieceReader, total};
+use crate::pieces::{Piece, PieceReader, read_exact, total};
 
 /// Shortest frame, except the last of a region.
 pub const FRAME_MIN: usize = 256 << 10;
@@ -178,7 +177,7 @@ pub fn hash_groups(key: &[u8; 32], file: &File, group: usize) -> io::Result<Vec<
             |buffer, index| {
                 let offset = index * group as u64;
                 let data = &mut buffer[..group.min((size - offset) as usize)];
-                file.read_exact_at(data, offset)?;
+                read_exact(file, data, offset)?;
                 Ok(keyed_hash(key, data))
             },
         )

@@ -1,10 +1,35 @@
-//! Plain bytes where they lie: runs of open files, or zeros. Everything is read by `pread`, so
-//! that many threads may read one file, and nobody's file position moves.
+//! Plain bytes where they lie: runs of open files, or zeros. Everything is read by `pread` and written
+//! by `pwrite`, so that many threads may use one file, and nobody's file position moves.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+
+/// Most bytes that one system call moves: where kernels do not preempt themselves, whoever is woken
+/// up on this processor waits for the end of it. (Measured: 17 MB written at once held up a program's
+/// fsync for 6 ms, 4 MB read for 1 ms.)
+const STEP_BYTES: usize = 128 << 10;
+
+/// Writes all bytes at an offset, little by little.
+pub fn write_all(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let mut at = offset;
+    for step in bytes.chunks(STEP_BYTES) {
+        file.write_all_at(step, at)?;
+        at += step.len() as u64;
+    }
+    Ok(())
+}
+
+/// Fills `to` from an offset on, little by little; a file that ends before is an error.
+pub fn read_exact(file: &File, to: &mut [u8], offset: u64) -> io::Result<()> {
+    let mut at = offset;
+    for step in to.chunks_mut(STEP_BYTES) {
+        file.read_exact_at(step, at)?;
+        at += step.len() as u64;
+    }
+    Ok(())
+}
 
 /// A run of plain bytes: of an open file, or zeros where there is none.
 #[derive(Clone, Debug)]
@@ -47,7 +72,7 @@ impl<'a> PieceReader<'a> {
             let step = left.min((out.len() - filled) as u64) as usize;
             let target = &mut out[filled..filled + step];
             match &piece.file {
-                Some(file) => file.read_exact_at(target, piece.offset + self.done)?,
+                Some(file) => read_exact(file, target, piece.offset + self.done)?,
                 None => target.fill(0),
             }
             filled += step;

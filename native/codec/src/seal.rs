@@ -4,13 +4,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use rayon::prelude::*;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zstd::bulk::{Compressor, Decompressor};
 
-use crate::pieces::{Piece, read_all, total};
+use crate::pieces::{Piece, read_all, total, write_all};
 
 /// Bytes of the tag behind each sealed frame.
 pub const TAG: usize = 16;
@@ -165,7 +164,7 @@ impl Sealer {
                 });
                 bytes.extend_from_slice(body);
             }
-            pack.write_all_at(&bytes, at)?;
+            write_all(pack, &bytes, at)?;
             at += bytes.len() as u64;
         }
         Ok(placed)
@@ -212,6 +211,8 @@ fn batches(frames: &[SealInput]) -> impl Iterator<Item = &[SealInput]> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use std::os::unix::fs::FileExt;
 
     use super::*;
 

@@ -3,11 +3,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use tuskfs_codec::encode::{Sink, Source};
+use tuskfs_codec::pieces::{read_exact, write_all};
 
 /// A file that is read by many threads at once, which stays as long as it is.
 pub struct Input {
@@ -30,7 +31,7 @@ impl Source for Input {
     }
 
     fn read(&self, offset: usize, to: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(to, offset as u64)
+        read_exact(&self.file, to, offset as u64)
     }
 }
 
@@ -82,10 +83,10 @@ impl Output {
 
 impl Sink for Output {
     fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset as u64)
+        write_all(&self.file, bytes, offset as u64)
     }
 
     fn read(&self, offset: usize, to: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(to, offset as u64)
+        read_exact(&self.file, to, offset as u64)
     }
 }
