@@ -1,16 +1,20 @@
 /**
  * Named points where a test may make the process die (SIGKILL) or fail. Off unless
  * `TUSKFS_FAILPOINTS` names them: `name` dies at the first pass, `name:3` at the third,
- * `name=error` throws. A crash test that planned a point which never fired must fail, so the
- * point is written to `TUSKFS_FAILPOINT_FILE` before it acts. A point that stands there has struck
- * already: a daemon that takes over from one that died of it does not die of it again.
+ * `name=error` throws, `name=uncaught` ends the thread by an error that nobody catches. A crash test
+ * that planned a point which never fired must fail, so the point is written to
+ * `TUSKFS_FAILPOINT_FILE` before it acts. A point that stands there has struck already: a daemon that
+ * takes over from one that died of it does not die of it again.
  */
 import { appendFileSync, readFileSync } from 'node:fs';
 
 interface Plan {
   passesLeft: number;
-  act: 'kill' | 'error';
+  act: Act;
 }
+
+const ACTS = ['kill', 'error', 'uncaught'] as const;
+type Act = (typeof ACTS)[number];
 
 const file = process.env.TUSKFS_FAILPOINT_FILE;
 
@@ -28,7 +32,7 @@ const plans = new Map<string, Plan>();
 for (const item of (process.env.TUSKFS_FAILPOINTS ?? '').split(',').filter(Boolean)) {
   const [spec, act] = item.split('=') as [string, string | undefined];
   const [name, count] = spec.split(':') as [string, string | undefined];
-  plans.set(name, { passesLeft: Number(count ?? 1), act: act === 'error' ? 'error' : 'kill' });
+  plans.set(name, { passesLeft: Number(count ?? 1), act: ACTS.find(one => one === act) ?? 'kill' });
 }
 
 if (plans.size > 0) for (const name of struck()) plans.delete(name);
@@ -40,6 +44,11 @@ export const failpoint = (name: string): void => {
   if (plan === undefined || --plan.passesLeft > 0) return;
   plans.delete(name);
   if (file !== undefined) appendFileSync(file, `${name}\n`);
-  if (plan.act === 'error') throw new Error(`failpoint ${name}`);
-  process.kill(process.pid, 'SIGKILL');
+  const error = new Error(`failpoint ${name}`);
+  if (plan.act === 'error') throw error;
+  if (plan.act === 'uncaught')
+    setImmediate(() => {
+      throw error;
+    });
+  else process.kill(process.pid, 'SIGKILL');
 };

@@ -34,6 +34,8 @@ import { takeUp } from './take-up.ts';
 
 const MEMORY_BYTES = 128 * 2 ** 20;
 const READ_AHEAD_BYTES = 16 * 2 ** 20;
+/** A daemon without its back thread lives on for so long: what kills one may well kill the next. */
+const RENEW_MS = 15_000;
 
 /** A mounted volume. */
 export interface Front {
@@ -45,6 +47,8 @@ export interface Front {
   readonly content: Content;
   readonly mount: Mount;
   readonly back: Bridge<BackMethods>;
+  /** Resolves some time after the back thread has died, without which nothing is stored or fetched: it is time for a new daemon. */
+  readonly backDied: Promise<void>;
   readonly flushes: FlushJob;
   readonly pipeline: Pipeline;
   readonly paidWatch: PaidWatch;
@@ -190,14 +194,16 @@ const build = async (
     },
   };
   const back = new Bridge<BackMethods>(worker, methods);
+  const backDied = Promise.withResolvers<void>();
   worker.on('error', error => {
     log('daemon').fatal({ error: error.message, stack: error.stack }, 'the back thread died');
     back.breakOff(
       new TuskError(
         'internal',
-        `the back thread died: ${error.message}. Staged files are safe; mount again.`,
+        `the part of ${config.name}'s daemon that talks to the network died: ${error.message}. Files are safe on this machine. The daemon is started anew within ${RENEW_MS / 1000} s; where that cannot be (Linux before 6.9), mount ${config.name} again`,
       ),
     );
+    systemClock.sleep(RENEW_MS).then(backDied.resolve);
   });
 
   content = await Content.open({
@@ -275,6 +281,7 @@ const build = async (
     content,
     mount,
     back,
+    backDied: backDied.promise,
     flushes,
     pipeline,
     paidWatch,
@@ -285,7 +292,10 @@ const build = async (
     close: async () => {
       flushes.stop();
       paidWatch.stop();
-      await Promise.race([back.call('close', null), systemClock.sleep(5000)]);
+      await Promise.race([
+        back.call('close', null).catch(() => undefined),
+        systemClock.sleep(5000),
+      ]);
       await worker.terminate();
       session.stop();
       await content.close();

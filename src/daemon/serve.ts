@@ -120,6 +120,7 @@ class Daemon {
       if (front.config.tethered) void this.#signalled('disconnect');
       else log('daemon').error('the keeper is gone: the mount will end with this daemon');
     });
+    void front.backDied.then(restart);
     void front.ended.then(() => this.#finish());
   }
 

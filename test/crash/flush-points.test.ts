@@ -102,6 +102,35 @@ describe('the daemon killed at one step of a flush', () => {
     await sandbox.kill('drive');
   });
 
+  it('the thread that talks to the network dies in the middle: the mount serves on, a new daemon goes on', async () => {
+    const fired = sandbox.path('fired');
+    rmSync(fired, { force: true });
+    const planned = {
+      TUSKFS_FAILPOINTS: 'flush.registered=uncaught',
+      TUSKFS_FAILPOINT_FILE: fired,
+    };
+    const mountPoint = await sandbox.mount('drive', [], planned);
+    await change(mountPoint, FLUSH_POINTS.length + 1);
+    const { status, stderr } = await sandbox.tuskfs(['sync', 'drive']);
+    expect(readFileSync(fired, 'utf8')).toBe('flush.registered\n');
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/died: failpoint flush\.registered\. Files are safe on this machine/);
+    await expectSame(mountPoint);
+    await change(mountPoint, FLUSH_POINTS.length + 2);
+    await until(
+      'all is on the network',
+      async () => {
+        const { restarts, durability } = await sandbox.status('drive').catch(() => start);
+        return restarts === 1 && durability.received.bytes + durability.local.bytes === 0;
+      },
+      90_000,
+    );
+    await expectSame(mountPoint);
+    await sandbox.tailsEnded('drive');
+    await expectPaidOnce(sandbox, 'drive', start);
+    await sandbox.kill('drive');
+  });
+
   it('in the end everything is read back from the network', async () => {
     await sandbox.ok(['cache', 'drop', 'drive']);
     await expectSame(await sandbox.mount('drive'));
