@@ -84,6 +84,12 @@ test('slivers on the wire are BCS SliverData', () => {
       expect(incoming.is(symbolBytes, index)).toBe(true);
       expect(incoming.is(symbolBytes, (index + 1) % 1000)).toBe(false);
       expect(place.equals(data)).toBe(true);
+      // The last byte of the length says that there is another.
+      const bent = Buffer.from(wire);
+      bent[wire.length - length - 5]! |= 128;
+      const other = new IncomingSliver(Buffer.alloc(length));
+      other.put(bent);
+      expect(other.is(symbolBytes, index)).toBe(false);
     }),
     { numRuns: 60 },
   );
@@ -261,6 +267,7 @@ test('retries follow the kind of the error, with growing waits, and are replayab
     expect(ms).toBeLessThanOrEqual(full);
   }
   expect(await run('transient', 1)).toEqual(first);
+  expect((await run('transient', 2)).slept).not.toEqual(first.slept);
   expect((await run('permanent', 1)).tries).toBe(1);
   // What a node asks for is kept, within bounds.
   expect((await run('transient', 1, { retryAfterMs: 900 })).slept).toEqual([900, 900, 900, 900]);

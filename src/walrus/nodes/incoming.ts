@@ -4,12 +4,14 @@
  * outside of the heap, asked for anew, has the collector mark the whole heap again and again.
  */
 import type { Sink } from './exchange.ts';
-import { lengthBytes, wireBytes } from './places.ts';
+import { bcsLength } from './places.ts';
 
 /** Takes one sliver in. */
 export class IncomingSliver implements Sink {
   /** Bytes of the sliver on the wire. */
   readonly wireBytes: number;
+  /** The length that ought to come, and what came before the data and behind it. */
+  readonly #length: Buffer;
   readonly #head: Buffer;
   readonly #tail: Buffer;
   readonly #parts: readonly Buffer[];
@@ -22,13 +24,12 @@ export class IncomingSliver implements Sink {
   /** The data will be in `place`, which is as long; `came` hears of bytes as they come. */
   constructor(place: Buffer, came?: (bytes: number) => void) {
     this.#came = came;
-    const head = lengthBytes(place.length);
-    this.wireBytes = wireBytes(place.length);
-    const around = Buffer.allocUnsafe(this.wireBytes - place.length);
-    this.#head = around.subarray(0, head);
-    // Behind the data: length of a symbol and index, u16 each.
-    this.#tail = around.subarray(head);
+    this.#length = bcsLength(place.length);
+    this.#head = Buffer.allocUnsafe(this.#length.length);
+    // Length of a symbol and index, u16 each.
+    this.#tail = Buffer.allocUnsafe(4);
     this.#parts = [this.#head, place, this.#tail];
+    this.wireBytes = this.#parts.reduce((sum, part) => sum + part.length, 0);
   }
 
   put(chunk: Buffer): void {
@@ -47,13 +48,9 @@ export class IncomingSliver implements Sink {
 
   /** Did exactly the sliver of that index come, with symbols of that length? */
   is(symbolBytes: number, index: number): boolean {
-    if (this.#bytes !== this.wireBytes) return false;
-    let declared = 0;
-    for (let at = this.#head.length - 1; at >= 0; at--) {
-      declared = declared * 128 + (this.#head[at]! & 127);
-    }
     return (
-      declared === this.#parts[1]!.length &&
+      this.#bytes === this.wireBytes &&
+      this.#head.equals(this.#length) &&
       this.#tail.readUInt16LE(0) === symbolBytes &&
       this.#tail.readUInt16LE(2) === index
     );

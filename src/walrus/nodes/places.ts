@@ -36,15 +36,16 @@ export const nodeOfSliver = (
 export const sliverPath = (blobId: BlobId, pair: number, type: SliverType): string =>
   `/v1/blobs/${blobId}/slivers/${pair}/${type}`;
 
-/** Bytes that a length takes in BCS. */
-export const lengthBytes = (length: number): number => {
-  let bytes = 1;
-  for (let rest = length; rest >= 128; rest = Math.floor(rest / 128)) bytes++;
-  return bytes;
+/** A length in BCS: seven bits a byte, all but the last marked. */
+export const bcsLength = (length: number): Buffer => {
+  const bytes = [];
+  let rest = length;
+  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 128);
+  return Buffer.from([...bytes, rest]);
 };
 
 /** Bytes of a sliver of `length` data bytes on the wire. */
-export const wireBytes = (length: number): number => lengthBytes(length) + length + 4;
+export const wireBytes = (length: number): number => bcsLength(length).length + length + 4;
 
 /** A sliver on the wire; `data` is the view into which the data goes (read there, so that it is never copied). */
 export interface WireSliver {
@@ -62,12 +63,7 @@ export const wireSliver = (
   index: number,
   wire: Buffer = Buffer.allocUnsafeSlow(wireBytes(length)),
 ): WireSliver => {
-  const head = lengthBytes(length);
-  let rest = length;
-  for (let at = 0; at < head; at++) {
-    wire[at] = (rest % 128) | (at < head - 1 ? 128 : 0);
-    rest = Math.floor(rest / 128);
-  }
+  const head = bcsLength(length).copy(wire);
   wire.writeUInt16LE(symbolBytes, head + length);
   wire.writeUInt16LE(index, head + length + 2);
   return { wire, data: wire.subarray(head, head + length) };
