@@ -29,7 +29,8 @@ const parts: Part[] = [
   { name: 'power cuts', share: 0.1, command: tests('crash', 'crash/power') },
   { name: 'a full disk', share: 0.1, command: tests('crash', 'crash/full') },
   { name: 'kills', share: 0.15, command: tests('crash', 'crash/kill', 'crash/flush') },
-  { name: 'programs', share: 0.15, command: tests('soak', 'soak/programs') },
+  { name: 'programs', share: 0.1, command: tests('soak', 'soak/programs') },
+  { name: 'nodes that misbehave', share: 0.05, command: tests('net', 'net/misbehaviour') },
   {
     name: 'fio, dbench, stress-ng',
     share: 0.1,
