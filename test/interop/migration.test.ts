@@ -208,15 +208,21 @@ test('while shards move, reads go to the committee before; owners that are gone 
   await until('all slivers in their places', () => isWhole(file));
 });
 
-test('a node that lost its disk gets everything back', async () => {
+test('a node that lost its disk gets everything back, beside others that lie', async () => {
   const { file } = await store(21, 300_000);
   const lost = sliversOf(2, file.blobId).size;
   expect(lost).toBeGreaterThan(2);
   await localnet.stopNode(2);
   rmSync(join(localnet.nodeDirectory(2), 'blobs'), { recursive: true });
-  await localnet.startNode(2);
-  await until('the lost slivers', () => sliversOf(2, file.blobId).size === lost);
-  await until('all slivers in their places', () => isWhole(file));
+  await localnet.misbehave(1, 'bad-proof');
+  await localnet.misbehave(5, 'wrong-bytes');
+  try {
+    await localnet.startNode(2);
+    await until('the lost slivers', () => sliversOf(2, file.blobId).size === lost);
+    await until('all slivers in their places', () => isWhole(file));
+  } finally {
+    await localnet.misbehave([1, 5]);
+  }
 });
 
 test('a blob whose slivers are no encoding is found, proved, and invalid from then on', async () => {

@@ -177,6 +177,29 @@ test('a slow node is learnt, and then no longer waited for', async () => {
   ).toEqual([]);
 });
 
+test('a liar is named, left alone for a while, and asked again after that', async () => {
+  let aheadMs = 0;
+  const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs };
+  const { read, health, slivers } = reader(committee, [], new Patient(clock));
+  const liar = committee.nodes[4]!;
+  const isAsked = async () => {
+    const before = slivers().length;
+    await read(ALL);
+    return slivers()
+      .slice(before)
+      .some(({ node }) => node === liar);
+  };
+  await localnet.misbehave(liar.index, 'wrong-bytes');
+  ends.push(() => localnet.misbehave(liar.index));
+  expect(await isAsked()).toBe(true);
+  expect(committee.nodes.filter(node => health.isLiar(node))).toEqual([liar]);
+  expect(await isAsked()).toBe(false);
+  await localnet.misbehave(liar.index);
+  aheadMs = 11 * 60_000;
+  expect(await isAsked()).toBe(true);
+  expect(health.isLiar(liar)).toBe(false);
+});
+
 /** The committee behind one line of `bytesPerMs`, which all answers share. */
 const behindLine = async (bytesPerMs: number): Promise<Committee> => {
   const LOOK_MS = 20;
@@ -254,6 +277,26 @@ test('nodes that cannot be reached: aggregators stand in, and the one that lies 
   const asked = lies;
   await read([7]);
   expect(lies).toBe(asked);
+});
+
+test('of an aggregator only the ranges are asked for that the slivers take', async () => {
+  const nodes = committee.nodes.map(node => ({ ...node, address: '127.0.0.1:1' }));
+  const nodeOfShard = committee.nodeOfShard.map(({ index }) => nodes[index]!);
+  const ranges: unknown[] = [];
+  const between = createServer(async ({ url, headers }, response) => {
+    ranges.push(headers.range);
+    const range = headers.range ?? '';
+    const answer = await fetch(`${localnet.aggregatorUrl}${url}`, { headers: { range } });
+    response.writeHead(answer.status).end(Buffer.from(await answer.arrayBuffer()));
+  });
+  await new Promise<void>(resolve => between.listen(0, '127.0.0.1', resolve));
+  ends.push(() => between.close());
+  const url = `http://127.0.0.1:${(between.address() as AddressInfo).port}`;
+  const { read } = reader({ ...committee, nodes, nodeOfShard }, [url]);
+  await read([0, 1, 2, 9, 33], false);
+  const range = (from: number, to: number) =>
+    `bytes=${from * primaryBytes}-${Math.min(SIZE, to * primaryBytes) - 1}`;
+  expect(ranges).toEqual([range(0, 3), range(9, 10), range(33, 34)]);
 });
 
 /** Alters slivers of some nodes; another time, and they are as before. */

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { parseRatePlan } from '../../src/base/rate.ts';
 import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts';
+import { NodeClient } from '../../src/walrus/nodes/client.ts';
 import { NodeHttp } from '../../src/walrus/nodes/http.ts';
 import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
@@ -61,7 +62,7 @@ test('the five smallest of 13 nodes stopped: the rest have 75 shards, and it sto
   }
 });
 
-test('the four largest stopped: it is pending, says why, and ends when they are back', async () => {
+test('the four largest stopped: it is pending, says why, and sends only what is missing when they are back', async () => {
   const stopped = [0, 1, 2, 3];
   const file = await encode(directory, bytesOf(2, 500_000));
   await localnet.stopNode(...stopped);
@@ -77,9 +78,32 @@ test('the four largest stopped: it is pending, says why, and ends when they are 
   } finally {
     await localnet.startNode(...stopped);
   }
-  const again = network.store(file, object, { signal: signal(), tailMs: 30_000 });
-  expect((await again.certificate).shards).toBeGreaterThanOrEqual(67);
-  expect(await again.tail).toEqual({ shards: 100, missing: [] });
+  const put = vi.spyOn(NodeClient.prototype, 'putSliver');
+  try {
+    const again = network.store(file, object, { signal: signal(), tailMs: 30_000 });
+    expect((await again.certificate).shards).toBeGreaterThanOrEqual(67);
+    expect(await again.tail).toEqual({ shards: 100, missing: [] });
+    const receivers = new Set(put.mock.calls.map(([node]) => node.index));
+    expect(receivers).toEqual(new Set(stopped));
+  } finally {
+    put.mockRestore();
+  }
+});
+
+test('a node that hangs and one that is slow delay neither the certificate nor the others', async () => {
+  await localnet.misbehave(0, 'silent');
+  await localnet.misbehave(1, 'slow=20000');
+  try {
+    const file = await encode(directory, bytesOf(5, 500_000));
+    const object = { objectId: await register(network, file), deletable: true };
+    const startMs = performance.now();
+    const run = network.store(file, object, { signal: signal(), tailMs: 3_000 });
+    expect((await run.certificate).shards).toBeGreaterThanOrEqual(67);
+    expect(performance.now() - startMs).toBeLessThan(10_000);
+    expect(await run.tail).toEqual({ shards: 77, missing: ['node-0', 'node-1'] });
+  } finally {
+    await localnet.misbehave([0, 1]);
+  }
 });
 
 test('metadata is sent to each node once, though nodes hear of the registration later', async () => {

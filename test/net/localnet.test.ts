@@ -87,6 +87,15 @@ test.each([false, true])(
   },
 );
 
+test('1000 shards on 101 nodes start in less than 20 s', async () => {
+  const startMs = performance.now();
+  const { nodes } = await startLocalnet({ directory, nodes: 101, shards: 1000 });
+  expect(performance.now() - startMs).toBeLessThan(20_000);
+  expect(nodes).toHaveLength(101);
+  expect(nodes.at(-1)!.shards.length).toBeGreaterThan(0);
+  expect(healthy(nodes.at(-1)!.address)).toBe(true);
+});
+
 test('a port that is taken is named, and nothing is left behind', async () => {
   const port = await freePorts(6);
   const server = createServer();

@@ -47,6 +47,16 @@ test.each([
   await expect(get(node)).rejects.toMatchObject({ kind, code, details: { retryAfterMs: 7_000 } });
 });
 
+test('requests to a node share a few connections, which stay open', async () => {
+  const node = await serve((_, response) => setTimeout(() => response.end('yes'), 20));
+  let connections = 0;
+  server!.on('connection', () => connections++);
+  for (let turn = 0; turn < 3; turn++)
+    await Promise.all(Array.from({ length: 40 }, () => get(node)));
+  expect(connections).toBeGreaterThan(1);
+  expect(connections).toBeLessThanOrEqual(8);
+});
+
 /** Sends forever; `ended` resolves when the client has closed the connection. */
 const forever = async (chunk: Buffer, everyMs: number) => {
   const ended = Promise.withResolvers<void>();
