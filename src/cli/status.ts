@@ -59,6 +59,7 @@ const describe = (report: StatusReport, { mountPoint }: Target): string => {
   return [
     `${report.volume} on ${report.network}, ${mountPoint === undefined ? `unmounted from ${report.mountPoint}, its daemon still works` : `mounted at ${mountPoint}`} (pid ${report.pid}${report.readOnly ? ', read-only' : ''})`,
     ...(report.fault === '' ? [] : [`READ-ONLY: ${report.fault}`]),
+    ...(report.damage === '' ? [] : [`DAMAGED: ${report.damage}`]),
     ...keeperLines(report),
     amount('received', durability.received),
     amount('local', durability.local),
@@ -147,7 +148,9 @@ export const registerStatus = (program: Command): void => {
       const failures = answers.flatMap(answer => ('failure' in answer ? [answer.failure] : []));
       for (const failure of failures.slice(1)) say(`tuskfs: ${explained(failure)}`);
       if (failures.length > 0) throw failures[0];
-      if (reports.some(report => 'paid' in report && report.paid.warnings.length > 0))
+      if (reports.some(report => 'damage' in report && report.damage !== ''))
+        process.exitCode = Exit.corrupt;
+      else if (reports.some(report => 'paid' in report && report.paid.warnings.length > 0))
         process.exitCode = Exit.expiring;
     });
 };

@@ -2,6 +2,7 @@
 import { within } from '../base/abort.ts';
 import { messageOf } from '../base/errors.ts';
 import { loadHead, loadSpent } from '../flush/state.ts';
+import type { Spent } from '../flush/types.ts';
 import type { Front } from './front.ts';
 import type { BackStatus } from './methods.ts';
 import type { Amount, FlushReport, StatusReport } from './report.ts';
@@ -13,6 +14,8 @@ const UNKNOWN: BackStatus = {
   ...{ time: null, nodes: [], balance: null, networkError: '' },
   limits: null,
 };
+
+const NOTHING_SPENT: Spent = { wal: 0n, sui: 0n, packs: 0, encodedBytes: 0 };
 
 const backStatus = async (front: Front): Promise<BackStatus> => {
   try {
@@ -52,8 +55,17 @@ export const statusReport = async (front: Front): Promise<StatusReport> => {
   const back = await backStatus(front);
   const { config, handover, index, paths } = front;
   const totals = index.totals();
-  const head = loadHead(paths.journal);
-  const spent = loadSpent(paths.journal);
+  let damage = '';
+  const known = <T>(load: (journal: string) => T): T | undefined => {
+    try {
+      return load(paths.journal);
+    } catch (error) {
+      damage ||= messageOf(error);
+      return undefined;
+    }
+  };
+  const head = known(loadHead);
+  const spent = known(loadSpent) ?? NOTHING_SPENT;
   const staged: Amount = { files: totals.stagedFiles, bytes: totals.stagedBytes };
   const none: Amount = { files: 0, bytes: 0 };
   const certified = front.pipeline.uncheckpointed();
@@ -71,6 +83,7 @@ export const statusReport = async (front: Front): Promise<StatusReport> => {
     lastEnd: handover.lastEnd,
     readOnly: config.readOnly,
     fault: front.fault,
+    damage,
     durability: {
       received: index.isSynced() ? none : staged,
       local: index.isSynced() ? staged : none,

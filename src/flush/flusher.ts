@@ -50,7 +50,7 @@ export interface RunOptions {
 /** Flushes one volume. */
 export class Flusher {
   readonly #parts: FlushParts;
-  readonly #spent: SpentLedger;
+  #ledger: SpentLedger | undefined;
   readonly #lifetime = new AbortController();
   readonly #tails = new Map<string, Promise<void>>();
   readonly #progress: FlushProgress = {
@@ -73,7 +73,12 @@ export class Flusher {
 
   constructor(parts: FlushParts) {
     this.#parts = parts;
-    this.#spent = new SpentLedger(parts.directories.journal);
+  }
+
+  /** Read when first needed: a damaged file fails the flush that meets it. */
+  get #spent(): SpentLedger {
+    this.#ledger ??= new SpentLedger(this.#parts.directories.journal);
+    return this.#ledger;
   }
 
   /** Everything paid so far. */

@@ -17,7 +17,8 @@ const SPENT = 'spent.jsonl';
 export const loadHead = (journal: string): Head | undefined => {
   const path = join(journal, HEAD);
   if (!existsSync(path)) return undefined;
-  const advice = 'Restore it from the chain before flushing again';
+  const advice =
+    'Nothing more is flushed until it is put back from a backup: it says which checkpoint the next one follows';
   return reading(path, advice, () => JSON.parse(readFileSync(path, 'utf8')) as Head);
 };
 

@@ -325,6 +325,34 @@ describe('bad input gets a clear message and the right exit code', () => {
     expect(ended.stdout).not.toMatch(/^mute on /m);
   });
 
+  it.each(['head.json', 'spent.jsonl'])(
+    '%s of the journal cannot be read: said by status and sync, which go on once it is put back',
+    async name => {
+      const mount = await sandbox.mount('drive');
+      writeFileSync(`${mount}/before`, name);
+      await sandbox.sync('drive');
+      await sandbox.umount(mount);
+      const path = `${sandbox.state('drive')}/journal/${name}`;
+      const good = readFileSync(path);
+      writeFileSync(path, '{"se\n');
+      await sandbox.mount('drive');
+      writeFileSync(`${mount}/after`, name);
+      const status = await sandbox.tuskfs(['status', 'drive']);
+      expect(status.stdout).toMatch(new RegExp(`DAMAGED: .*journal/${name} cannot be read`));
+      expect(status.stdout).toMatch(/nodes: \d+ of \d+ in order/);
+      expect(status.status).toBe(6);
+      refused(
+        await sandbox.tuskfs(['sync', 'drive']),
+        6,
+        new RegExp(`journal/${name} cannot be read`),
+      );
+      writeFileSync(path, good);
+      expect(await sandbox.sync('drive')).toMatchObject({ pending: '', pendingBytes: 0 });
+      expect((await sandbox.tuskfs(['status', 'drive'])).status).toBe(0);
+      await sandbox.umount(mount);
+    },
+  );
+
   it('a user without a home', async () => {
     const unset = ['HOME', 'TUSKFS_CONFIG_DIR', 'XDG_CONFIG_HOME'].flatMap(name => ['-u', name]);
     const asStranger = ['--reuid=54321', '--regid=54321', '--clear-groups', 'env', ...unset];
