@@ -285,3 +285,31 @@ fn mix<const N: usize, S: Wide<N>>(
     v[c] = simd.add(v[c], v[d]);
     v[b] = simd.rotate_63(simd.xor(v[b], v[c]));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merkle::{EMPTY, hash};
+
+    /// A processor that has eight lanes would else never use four.
+    #[test]
+    fn four_lanes_and_eight_hash_alike() {
+        let four = V3::try_new().map(Lanes::Four);
+        let eight = V4::try_new().map(Lanes::Eight);
+        let bytes: Vec<u8> = (0..7000_usize).map(|i| ((i * i) >> 3) as u8).collect();
+        for lanes in four.into_iter().chain(eight) {
+            for pitch in (1..=140).chain([255, 256, 257, 384, 385]) {
+                for count in [0, 1, 3, 4, 5, 7, 8, 9, 17] {
+                    let records = &bytes[..pitch * count];
+                    let expected: Vec<_> = records
+                        .chunks_exact(pitch)
+                        .map(|record| hash(&[&[1], record].concat()))
+                        .collect();
+                    let mut nodes = vec![EMPTY; count];
+                    lanes.hash_records(1, records, pitch, &mut nodes);
+                    assert_eq!(nodes, expected, "{count} of {pitch} bytes");
+                }
+            }
+        }
+    }
+}
