@@ -264,6 +264,29 @@ test('a sequential pass is made of few fetches of several slivers, each sliver o
   expect(source.requests.length).toBeLessThan(fetched.length / 3);
 });
 
+test('ahead of a reader that waits for a source far away more and more is fetched, up to the limit', async () => {
+  const readAheadBytes = 4 << 20;
+  let [position, most] = [0, 0];
+  class FarSource extends LocalSource {
+    override async fetch(request: SliverRequest, signal?: AbortSignal): Promise<void> {
+      const { primaryBytes } = native.blobShape(request.size, request.nShards);
+      most = Math.max(most, (request.slivers.at(-1)! + 1) * primaryBytes - position);
+      await systemClock.sleep(100);
+      return super.fetch(request, signal);
+    }
+  }
+  source = new FarSource();
+  const plains = plainsOf(Array.from({ length: 160 }, () => 60_000));
+  const pack = source.add(await sealPack(1, plains, 1000));
+  const content = await openContent({ readAheadBytes, fetchTimeoutMs: 60_000 });
+  for (const frame of pack.frames) {
+    position = frame.offset + frame.sealedBytes;
+    expectSame(await whole(content, frame), plains[frame.slot]);
+  }
+  expect(most).toBeGreaterThan(1 << 20);
+  expect(most).toBeLessThan(readAheadBytes + 100_000);
+});
+
 /** Behind a line that all fetches share, and that brings so many bytes a tick of 10 ms. */
 class LineSource extends LocalSource {
   readonly #bytesPerTick: number;
@@ -340,6 +363,22 @@ test('the cache keeps within its limit, giving up what was used longest ago', as
   expect(content.bytes()).toBe(0);
   await content.close();
   expect(readdirSync(directory)).toEqual([]);
+});
+
+test('opened frames in memory keep within their limit, giving up what was used longest ago', async () => {
+  const plains = plainsOf([100_000, 100_000, 100_000]);
+  const pack = source.add(await sealPack(1, plains));
+  const content = await openContent({ memoryBytes: 250_000 });
+  const [first, second, third] = pack.frames as [FramePlace, FramePlace, FramePlace];
+  await whole(content, first);
+  await whole(content, second);
+  expect(content.read(first, 0, 10)).toEqual(plains[0]!.subarray(0, 10));
+  await whole(content, third);
+  expect(content.read(first, 0, 10)).toBeInstanceOf(Buffer);
+  expect(content.read(third, 0, 10)).toBeInstanceOf(Buffer);
+  const again = content.read(second, 0, 10);
+  expect(again).toBeInstanceOf(Promise);
+  expect(await again).toEqual(plains[1]!.subarray(0, 10));
 });
 
 test('whatever the source does, bytes are right or the error is clean', async () => {
