@@ -146,10 +146,11 @@ const configure = async (
   const settings = loadSettings();
   const volume = volumeNamed(settings, name);
   const network = networkNamed(settings, volume.network);
-  const mountPoint = mountPointOf(directory);
   needState(name, volumePaths(volume.stateDirectory));
-  refuseInside(volume.stateDirectory, mountPoint);
+  // Before the mount point is looked at: where a daemon hangs, whoever looks waits.
   refuseServed(await leftAlone(name, volume));
+  const mountPoint = mountPointOf(directory);
+  refuseInside(volume.stateDirectory, mountPoint);
   const file = options.passphraseFile;
   const passphrase = await readPassphrase({
     isNew: false,

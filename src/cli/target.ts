@@ -3,7 +3,7 @@
  * Other people's volumes may bear the same names, so where one is mounted is what its own daemon says.
  */
 import { readFileSync, realpathSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { TuskError } from '../base/errors.ts';
 import { callDaemon } from '../daemon/control.ts';
 import { type VolumePaths, volumePaths } from '../volume/paths.ts';
@@ -55,8 +55,20 @@ const resolved = (path: string): string => {
   try {
     return realpathSync(path);
   } catch {
-    return resolve(path);
+    return path;
   }
+};
+
+/**
+ * What is mounted at a path, which is looked at only if need be: a daemon that is stopped or hangs
+ * would keep whoever looks waiting. `isName` says that the path is the name of a volume, too.
+ */
+const mountAt = (path: string, isName: boolean): MountLine | undefined => {
+  const mounts = tuskMounts();
+  const at = (directory: string) => mounts.findLast(mount => mount.directory === directory);
+  const written = at(path);
+  if (written !== undefined || isName) return written;
+  return at(join(resolved(dirname(path)), basename(path))) ?? at(resolved(path));
 };
 
 /** Where the daemon behind a control socket has mounted its volume; undefined if none lives. */
@@ -101,10 +113,10 @@ const targetAt = async ({ source, directory }: MountLine, all: Settings): Promis
 /** The volume called `word`, or mounted at the path `word`. */
 export const findTarget = async (word: string): Promise<Target> => {
   const settings = loadSettings();
-  const path = resolved(word);
-  const mounted = tuskMounts().findLast(mount => mount.directory === path);
+  const isName = settings.volumes[word] !== undefined;
+  const mounted = mountAt(resolve(word), isName);
   if (mounted !== undefined) return targetAt(mounted, settings);
-  if (settings.volumes[word] === undefined && (word.includes('/') || word.startsWith('.')))
+  if (!isName && (word.includes('/') || word.startsWith('.')))
     throw new TuskError('not_found', `no volume is mounted at ${word}`);
   return targetOf(word, volumeNamed(settings, word));
 };

@@ -1,7 +1,11 @@
 /** How a mount begins and ends: by command, by the system's own tools, by signals, by two at once. */
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, symlinkSync } from 'node:fs';
+import { basename } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Sandbox, until } from '../support/sandbox.ts';
+
+const tuskfs = fileURLToPath(new URL('../../scripts/tuskfs', import.meta.url));
 
 let sandbox: Sandbox;
 beforeAll(async () => {
@@ -40,8 +44,7 @@ describe('the life of a mount', () => {
 
   it('in the foreground, a signal to the command ends it in good order', async () => {
     const mountPoint = sandbox.path('mnt-drive');
-    const script = `${process.cwd()}/scripts/tuskfs`;
-    const command = sandbox.spawn(script, ['mount', '--foreground', 'drive', mountPoint]);
+    const command = sandbox.spawn(tuskfs, ['mount', '--foreground', 'drive', mountPoint]);
     const exit = new Promise(resolve => command.on('exit', (...how) => resolve(how)));
     await until('it is mounted', async () => {
       return (await sandbox.run('mountpoint', ['-q', mountPoint])).status === 0;
@@ -158,6 +161,32 @@ describe('the life of a mount', () => {
       expect(performance.now() - start - usualMs).toBeLessThan(3500);
       expect(status.networkError).not.toBe('');
       expect(status.epoch).toBe(null);
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    await sandbox.umount(mountPoint);
+  });
+
+  it('a stopped daemon: commands that name its mount point, or run there, say so in 30 s', async () => {
+    const mountPoint = await sandbox.mount('drive');
+    const { pid } = await sandbox.where('drive');
+    symlinkSync(sandbox.root, sandbox.path('link'));
+    const commands = [
+      `status ${mountPoint}`,
+      `umount ${sandbox.path('link', basename(mountPoint))}`,
+      `mount drive ${mountPoint}`,
+      'status drive',
+    ];
+    // So that the kernel knows what it needs for a program to start there.
+    await sandbox.sh(`cd ${mountPoint} && ls nothing || true`);
+    process.kill(pid, 'SIGSTOP');
+    try {
+      const options = { cwd: mountPoint, timeoutMs: 60_000 };
+      const ended = await Promise.all(
+        commands.map(command => sandbox.run(tuskfs, command.split(' '), options)),
+      );
+      for (const [i, { stderr }] of ended.entries())
+        expect(stderr, commands[i]).toMatch(/is stopped, or hangs/);
     } finally {
       process.kill(pid, 'SIGCONT');
     }
