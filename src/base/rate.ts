@@ -111,8 +111,7 @@ export class RateLimiter {
   set plan(plan: RatePlan) {
     this.#settle();
     this.#plan = plan;
-    this.#changed.abort();
-    this.#changed = new AbortController();
+    this.#wake();
   }
 
   /** Waits for its turn to move `bytes`; rejects when the signal fires. */
@@ -128,6 +127,19 @@ export class RateLimiter {
   /** Adds bytes that were moved already: who comes next waits the longer. */
   owe(bytes: number): void {
     if (this.#settle() !== undefined) this.#owedBytes += bytes;
+  }
+
+  /** Gives back bytes that were taken and never moved. */
+  giveBack(bytes: number): void {
+    if (bytes === 0) return;
+    this.#owedBytes = Math.max(0, this.#owedBytes - bytes);
+    this.#wake();
+  }
+
+  /** Who waits looks again. */
+  #wake(): void {
+    this.#changed.abort();
+    this.#changed = new AbortController();
   }
 
   async #pay(bytes: number, signal: AbortSignal): Promise<void> {

@@ -129,7 +129,11 @@ export class RealNetwork implements Network {
     this.#parts = {
       ...parts,
       client: this.#client,
-      aggregators: new Aggregators(settings.aggregatorUrls ?? [], parts.clock),
+      aggregators: new Aggregators(
+        settings.aggregatorUrls ?? [],
+        parts.clock,
+        this.limits.download,
+      ),
       committee: (fresh, signal) => this.committee({ fresh, signal }),
     };
   }

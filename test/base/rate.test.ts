@@ -123,6 +123,18 @@ test('without a limit nobody waits; a limit and its end take effect at once', as
   expect(state.now).toBe(before);
 });
 
+test('what was taken and did not move is no debt', async () => {
+  const { clock, state } = stepClock();
+  const limiter = new RateLimiter(clock);
+  limiter.plan = parseRatePlan('1M');
+  await limiter.take(1, never);
+  await limiter.take(5 * MiB, never);
+  limiter.giveBack(4 * MiB);
+  await limiter.take(MiB, never);
+  expect(state.now).toBeGreaterThanOrEqual(1_000);
+  expect(state.now).toBeLessThan(1_100);
+});
+
 test('the timetable changes under one who waits', async () => {
   const { clock, state } = stepClock(at(7, 59) + 50_000);
   const limiter = new RateLimiter(clock);

@@ -11,7 +11,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import type { SliverType } from '../../src/base/ids.ts';
 import { systemRandom } from '../../src/base/random.ts';
-import { RateLimiter } from '../../src/base/rate.ts';
+import { parseRatePlan, RateLimiter } from '../../src/base/rate.ts';
 import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts';
 import { native } from '../../src/native.ts';
 import type { Committee, EncodedFile, StorageNode } from '../../src/walrus/network.ts';
@@ -92,7 +92,7 @@ const reader = (
   const http = new CountingHttp('http');
   const limits = { upload: new RateLimiter(systemClock), download: new RateLimiter(systemClock) };
   const client = new NodeClient(http, health, limits, times);
-  const aggregators = new Aggregators(aggregatorUrls, systemClock);
+  const aggregators = new Aggregators(aggregatorUrls, systemClock, limits.download);
   ends.push(
     () => http.close(),
     () => aggregators.close(),
@@ -120,7 +120,7 @@ const reader = (
       return nodeOfSliver(committee, rotation, 'primary', index).address !== node.address;
     });
   const sent = () => http.sent.length;
-  return { read, health, sent, slivers, astray };
+  return { read, health, limits, sent, slivers, astray };
 };
 
 const ALL = Array.from({ length: 34 }, (_, i) => i);
@@ -279,7 +279,7 @@ test('nodes that cannot be reached: aggregators stand in, and the one that lies 
   expect(lies).toBe(asked);
 });
 
-test('of an aggregator only the ranges are asked for that the slivers take', async () => {
+test('of an aggregator only the ranges are asked for that the slivers take, within the limit of downloads', async () => {
   const nodes = committee.nodes.map(node => ({ ...node, address: '127.0.0.1:1' }));
   const nodeOfShard = committee.nodeOfShard.map(({ index }) => nodes[index]!);
   const ranges: unknown[] = [];
@@ -292,8 +292,15 @@ test('of an aggregator only the ranges are asked for that the slivers take', asy
   await new Promise<void>(resolve => between.listen(0, '127.0.0.1', resolve));
   ends.push(() => between.close());
   const url = `http://127.0.0.1:${(between.address() as AddressInfo).port}`;
-  const { read } = reader({ ...committee, nodes, nodeOfShard }, [url]);
+  const { read, limits } = reader({ ...committee, nodes, nodeOfShard }, [url]);
+  limits.download.plan = parseRatePlan('200K');
+  const startMs = performance.now();
   await read([0, 1, 2, 9, 33], false);
+  // The last range is owed when it has come; a tenth of a second is for clocks.
+  const paidMs = ((4 * primaryBytes) / 200 / 1024) * 1000;
+  expect(performance.now() - startMs).toBeGreaterThan(paidMs - 100);
+  // What was asked of nodes that cannot be reached has not come and is not paid for.
+  expect(performance.now() - startMs).toBeLessThan(10_000);
   const range = (from: number, to: number) =>
     `bytes=${from * primaryBytes}-${Math.min(SIZE, to * primaryBytes) - 1}`;
   expect(ranges).toEqual([range(0, 3), range(9, 10), range(33, 34)]);

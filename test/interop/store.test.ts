@@ -1,6 +1,6 @@
 /**
- * Storing on committees of uneven weight, beside nodes that hang, and over a change of the epoch:
- * what counts is shards, and nothing is sent or paid twice.
+ * Storing on committees of uneven weight and beside nodes that hang: what counts is shards, nothing
+ * is sent twice, and limits are kept.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';

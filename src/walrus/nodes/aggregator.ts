@@ -9,6 +9,7 @@ import type { Clock } from '../../base/clock.ts';
 import { messageOf } from '../../base/errors.ts';
 import { type BlobId, blobIdFromBytes } from '../../base/ids.ts';
 import { log } from '../../base/log.ts';
+import type { RateLimiter } from '../../base/rate.ts';
 import { native } from '../../native.ts';
 import type { BlobRef } from '../network.ts';
 
@@ -23,13 +24,15 @@ const RANGE_BYTES = 8 * 2 ** 20;
 export class Aggregators {
   readonly #urls: readonly string[];
   readonly #clock: Clock;
+  readonly #download: RateLimiter;
   readonly #agent = new Agent();
   /** When each that lied may be asked again. */
   readonly #shunnedUntilMs = new Map<string, number>();
 
-  constructor(urls: readonly string[], clock: Clock) {
+  constructor(urls: readonly string[], clock: Clock, download: RateLimiter) {
     this.#urls = urls;
     this.#clock = clock;
+    this.#download = download;
   }
 
   /** Systematic primary slivers; `take` says whether one verifies, and keeps it. Rejects only when aborted. */
@@ -85,6 +88,8 @@ export class Aggregators {
   ): Promise<void> {
     for (const base of this.#urls) {
       if (this.#clock.monotonicMs() < (this.#shunnedUntilMs.get(base) ?? 0)) continue;
+      // What comes pays afterwards.
+      await this.#download.take(0, signal);
       const limit = deadline(signal, REQUEST_MS);
       try {
         if (await use(`${base.replace(/\/$/, '')}/v1/blobs/${blobId}`, limit.signal)) return;
@@ -113,6 +118,7 @@ export class Aggregators {
     const wanted = range === undefined ? 200 : 206;
     for await (const chunk of body as AsyncIterable<Buffer>) {
       length += chunk.length;
+      this.#download.owe(chunk.length);
       if (statusCode !== wanted || length > max) {
         body.destroy();
         throw new Error(`it answers ${statusCode} with at least ${length} bytes`);

@@ -236,7 +236,11 @@ export class NodeClient {
       signal,
     };
     await this.#limits.download.take(into.wireBytes, signal);
-    await this.#noted(node, () => this.#http.send(node, request), true);
+    try {
+      await this.#noted(node, () => this.#http.send(node, request), true);
+    } finally {
+      this.#limits.download.giveBack(into.missingBytes);
+    }
   }
 
   /** Symbols from which primary slivers can be made anew, as BCS. Not yet verified. */

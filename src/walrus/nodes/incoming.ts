@@ -46,6 +46,11 @@ export class IncomingSliver implements Sink {
     this.#came?.(chunk.length);
   }
 
+  /** Bytes that did not come so far. */
+  get missingBytes(): number {
+    return Math.max(0, this.wireBytes - this.#bytes);
+  }
+
   /** Did exactly the sliver of that index come, with symbols of that length? */
   is(symbolBytes: number, index: number): boolean {
     return (
