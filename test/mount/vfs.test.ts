@@ -323,6 +323,22 @@ END`;
   expect(out).toContain('file path 0o100775\n');
 });
 
+test('S-51: what the kernel answers for every drive over FUSE', async () => {
+  const out = await sh(`cd drive; head -c 9000 /dev/zero > plain; python3 - <<'END'
+import errno, fcntl, os, select, struct
+def said(call):
+    try: return call()
+    except OSError as e: return errno.errorcode[e.errno]
+f = os.open('plain', os.O_RDWR)
+print(said(lambda: fcntl.ioctl(f, 0xc020660b, struct.pack('QQIIII', 0, 9000, 0, 0, 8, 0) + bytes(448))))
+print(*[said(lambda: os.preadv(f, [bytearray(9)], 0, flags)) for flags in (os.RWF_NOWAIT, 0x80)])
+print(said(lambda: len(os.pread(os.open('plain', os.O_RDONLY | os.O_DIRECT), 7, 3))))
+print(said(lambda: select.epoll().register(f, select.EPOLLIN)))
+END
+    rm plain`);
+  expect(out).toBe('ENOTSUP\nENOTSUP ENOTSUP\n7\nNone\n');
+});
+
 test('S-36: what needs more than a file system over FUSE has is refused, not half done', async () => {
   const out =
     await sh(`cd drive; head -c 1048576 /dev/zero > swap; chmod 600 swap; mkswap swap > /dev/null 2>&1
