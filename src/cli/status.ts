@@ -43,6 +43,15 @@ const paidLines = ({ paid }: StatusReport): string[] => {
 
 const coin = (value: string | null): string => (value === null ? '?' : formatCoin(BigInt(value)));
 
+/** What is broken; a daemon from before an upgrade may tell less. */
+export const troubleLines = ({
+  fault,
+  damage = '',
+}: Pick<StatusReport, 'fault' | 'damage'>): string[] => [
+  ...(fault === '' ? [] : [`READ-ONLY: ${fault}`]),
+  ...(damage === '' ? [] : [`DAMAGED: ${damage}`]),
+];
+
 /** How the mount is kept alive, where there is something to say. */
 const keeperLines = ({ keeper, restarts, lastEnd }: StatusReport): string[] => [
   ...(restarts === 0
@@ -58,8 +67,7 @@ const describe = (report: StatusReport, { mountPoint }: Target): string => {
   const troubled = nodes.filter(node => node.state === 'silent' || node.state === 'liar');
   return [
     `${report.volume} on ${report.network}, ${mountPoint === undefined ? `unmounted from ${report.mountPoint}, its daemon still works` : `mounted at ${mountPoint}`} (pid ${report.pid}${report.readOnly ? ', read-only' : ''})`,
-    ...(report.fault === '' ? [] : [`READ-ONLY: ${report.fault}`]),
-    ...(report.damage === '' ? [] : [`DAMAGED: ${report.damage}`]),
+    ...troubleLines(report),
     ...keeperLines(report),
     amount('received', durability.received),
     amount('local', durability.local),

@@ -61,8 +61,8 @@ export interface StatusReport {
   readOnly: boolean;
   /** Why the volume takes no changes any more (a broken disk); empty while it does. */
   fault: string;
-  /** Which file of the journal cannot be read and what to do, for what is shown as 0 therefore; empty if all can. */
-  damage: string;
+  /** Which file of the journal cannot be read and what to do, for what is shown as 0 therefore; empty if all can, absent from a daemon that is older than this. */
+  damage?: string;
   durability: { received: Amount; local: Amount; certified: Amount; checkpointed: Amount };
   /** Age of the oldest staged bytes in ms; 0 if none. */
   oldestStagedMs: number;
