@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
-import type { SliverType } from '../../src/base/ids.ts';
+import type { BlobId, SliverType } from '../../src/base/ids.ts';
 import { systemRandom } from '../../src/base/random.ts';
 import { parseRatePlan, RateLimiter } from '../../src/base/rate.ts';
 import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts';
@@ -120,7 +120,9 @@ const reader = (
       return nodeOfSliver(committee, rotation, 'primary', index).address !== node.address;
     });
   const sent = () => http.sent.length;
-  return { read, health, limits, sent, slivers, astray };
+  const metadataOf = (blobId: BlobId) =>
+    metadata.get(parts, view, blobId, AbortSignal.timeout(60_000));
+  return { read, metadataOf, health, limits, sent, slivers, astray };
 };
 
 const ALL = Array.from({ length: 34 }, (_, i) => i);
@@ -166,7 +168,8 @@ test('a slow node is learnt, and then no longer waited for', async () => {
   ends.push(() => localnet.misbehave(slow.index));
   for (let reads = 0; !health.isSilent(slow); reads++) {
     expect(reads).toBeLessThan(20);
-    await read(ALL, false);
+    // Others are asked long before it answers.
+    await read(ALL, false, 10_000);
   }
   const before = slivers().length;
   await read(ALL, false);
@@ -198,6 +201,18 @@ test('a liar is named, left alone for a while, and asked again after that', asyn
   aheadMs = 11 * 60_000;
   expect(await isAsked()).toBe(true);
   expect(health.isLiar(liar)).toBe(false);
+});
+
+test('metadata that does not belong to the blob is not taken, and who sends it is named', async () => {
+  const { metadataOf, health } = reader(committee, [], new Patient(systemClock));
+  const [liar, ...others] = committee.nodes as [StorageNode, ...StorageNode[]];
+  // Silent nodes are asked last: it is the first.
+  for (const node of others) for (let i = 0; i < 2; i++) health.silent(node, 'said the test');
+  await localnet.misbehave(liar.index, 'wrong-bytes');
+  ends.push(() => localnet.misbehave(liar.index));
+  const found = await metadataOf(file.blobId);
+  expect(found.equals(file.metadata)).toBe(true);
+  expect(committee.nodes.filter(node => health.isLiar(node))).toEqual([liar]);
 });
 
 /** The committee behind one line of `bytesPerMs`, which all answers share. */
