@@ -11,6 +11,7 @@ const KERNEL: readonly (readonly [set: string, unset: string, flag: number])[] =
   ['nosuid', 'suid', 1 << 1],
   ['nodev', 'dev', 1 << 2],
   ['noexec', 'exec', 1 << 3],
+  ['sync', 'async', 1 << 4],
   ['noatime', 'atime', 1 << 10],
   ['nodiratime', 'diratime', 1 << 11],
   ['relatime', 'norelatime', 1 << 21],
@@ -18,7 +19,7 @@ const KERNEL: readonly (readonly [set: string, unset: string, flag: number])[] =
   ['lazytime', 'nolazytime', 1 << 25],
 ];
 const FSTAB = new Set(
-  'defaults auto noauto user nouser users nousers owner noowner group nogroup nofail _netdev async'.split(
+  'defaults auto noauto user nouser users nousers owner noowner group nogroup nofail _netdev silent loud'.split(
     ' ',
   ),
 );

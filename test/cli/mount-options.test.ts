@@ -24,6 +24,8 @@ test("the drive's own, the kernel's, fstab's and unknown words are told apart", 
 test('of two that contradict, the last one counts', () => {
   expect(mountWords('ro,defaults', 'rw').readOnly).toBe(false);
   expect(mountWords('noexec,user,exec,relatime')).toMatchObject({ flags: 1 << 21 });
+  expect(mountWords('sync,silent')).toMatchObject({ flags: 1 << 4, unknown: [] });
+  expect(mountWords('sync,async')).toMatchObject({ flags: 0 });
   expect(mountWords('remount,rw,ro')).toMatchObject({ remount: true, readOnly: true });
 });
 

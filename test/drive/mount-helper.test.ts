@@ -24,12 +24,12 @@ const withHelper = (script: string): Promise<string> => {
 
 test('mount, remount, umount; what fstab alone means is passed over', async () => {
   const out = await withHelper(`
-    mount -t fuse.tuskfs main at -o defaults,nofail,_netdev,x-systemd.automount,allow_other,nosuid,noexec,noatime 2>&1
+    mount -t fuse.tuskfs main at -o defaults,nofail,_netdev,x-systemd.automount,allow_other,nosuid,noexec,noatime,sync 2>&1
     grep " $PWD/at " /proc/mounts | cut -d' ' -f3,4
     echo kept > at/f; mount -o remount,ro at; touch at/g 2>&1 || mount -o remount,rw at; cat at/f; rm at/f
     umount at
   `);
-  expect(out).toMatch(/^fuse\.tuskfs rw,nosuid,noexec,noatime,.*allow_other/);
+  expect(out).toMatch(/^fuse\.tuskfs rw,sync,nosuid,noexec,noatime,.*allow_other/);
   expect(out).toContain('Read-only file system\nkept\n');
 });
 
@@ -46,9 +46,9 @@ test('S-37: an entry of fstab with `user`: what mount(8) then runs as that user'
   const out = await withHelper(`
     mknod -m 666 device c 10 229; mount --bind device /dev/fuse; rm device
     chmod 755 .; chown -R 65534 .; as="setpriv --reuid 65534 --regid 65534 --clear-groups"
-    $as ${helper} main at -o rw,noauto,noexec,nosuid,nodev,user=nobody
+    $as ${helper} main at -o rw,noauto,noexec,nosuid,nodev,sync,user=nobody
     grep " $PWD/at " /proc/mounts | cut -d' ' -f4; $as fusermount3 -u at; chown -R 0 .`);
-  expect(out).toMatch(/^rw,nosuid,nodev,noexec,.*user_id=65534/);
+  expect(out).toMatch(/^rw,sync,nosuid,nodev,noexec,.*user_id=65534/);
 });
 
 test('umount says how it ended although the kernel is not done yet, as with a large tree', async () => {

@@ -175,6 +175,7 @@ fn mount_by_helper(request: &MountRequest) -> std::result::Result<OwnedFd, Failu
     for (flag, word) in [
         (MountFlags::NOEXEC, ",noexec"),
         (MountFlags::NOATIME, ",noatime"),
+        (MountFlags::SYNCHRONOUS, ",sync"),
     ] {
         if flags.contains(flag) {
             options.push_str(word);
