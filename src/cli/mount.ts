@@ -276,7 +276,7 @@ export const registerMount = (program: Command): void => {
     .option('--allow-other', 'let other users in (root does anyway)')
     .option(
       '-o, --options <list>',
-      "ro, allow_other, size=BYTES (what df shows), limit_upload=RATE, limit_download=RATE, uid=N, gid=N, umask=OCTAL (owner and permissions that all files show); noexec, nosuid, nodev, noatime; fstab's own words are passed over",
+      "ro, allow_other, size=BYTES (what df shows), limit_upload=RATE, limit_download=RATE, uid=N, gid=N, umask=OCTAL (owner and permissions that all files show); noexec, nosuid, nodev, noatime, sync; fstab's own words are passed over",
       (list, lists: string[]) => [...lists, list],
       [],
     )

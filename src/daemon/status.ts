@@ -1,8 +1,7 @@
 /** The answers of `status`, put together from front and back. */
 import { within } from '../base/abort.ts';
 import { messageOf } from '../base/errors.ts';
-import { loadHead, loadSpent } from '../flush/state.ts';
-import type { Spent } from '../flush/types.ts';
+import { loadHead, loadSpent, NOTHING_SPENT } from '../flush/state.ts';
 import type { Front } from './front.ts';
 import type { BackStatus } from './methods.ts';
 import type { Amount, FlushReport, StatusReport } from './report.ts';
@@ -14,8 +13,6 @@ const UNKNOWN: BackStatus = {
   ...{ time: null, nodes: [], balance: null, networkError: '' },
   limits: null,
 };
-
-const NOTHING_SPENT: Spent = { wal: 0n, sui: 0n, packs: 0, encodedBytes: 0 };
 
 const backStatus = async (front: Front): Promise<BackStatus> => {
   try {

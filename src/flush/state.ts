@@ -33,6 +33,9 @@ export const saveHead = (journal: string, head: Head): void => {
   replaceFile(join(journal, HEAD), JSON.stringify(head));
 };
 
+/** Before the first transaction. */
+export const NOTHING_SPENT: Spent = { wal: 0n, sui: 0n, packs: 0, encodedBytes: 0 };
+
 /** A final transaction, as a line of `spent.jsonl`. */
 interface SpentEntry {
   digest: string;
@@ -45,7 +48,7 @@ interface SpentEntry {
 export class SpentLedger {
   readonly #journal: string;
   readonly #seen = new Set<string>();
-  #spent: Spent = { wal: 0n, sui: 0n, packs: 0, encodedBytes: 0 };
+  #spent = NOTHING_SPENT;
 
   constructor(journal: string) {
     this.#journal = journal;

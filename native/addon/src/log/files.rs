@@ -10,6 +10,7 @@ use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
+use tuskfs_codec::pieces::write_all;
 
 use crate::pool::{enter_background, promise_of_thread};
 
@@ -93,7 +94,7 @@ fn fill(file: &File, bytes: u64) -> std::io::Result<()> {
         }
         let begun = Instant::now();
         let n = (bytes - at).min(FILL_STEP as u64) as usize;
-        file.write_all_at(&zeros[..n], at)?;
+        write_all(file, &zeros[..n], at)?;
         // SAFETY: no memory is involved. It only hastens what the sync at the end does.
         unsafe { libc::sync_file_range(file.as_raw_fd(), at as i64, n as i64, ONTO_DISK) };
         std::thread::sleep(begun.elapsed());
