@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as turnOfLoop } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Log } from '../../src/log/log.ts';
 import { segmentPath, slotsIn, stagedPlace } from '../../src/log/place.ts';
@@ -239,6 +240,30 @@ test('staged bytes altered on the disk are not shown, whoever wrote them', async
   expect(await again.segments.verify(1)).toEqual(wrong);
   expect(shown(again)).toEqual([false, true, false]);
   await again.abandon();
+});
+
+test('what is being appended while a segment is verified is not taken for altered', async () => {
+  const segmentBytes = 32 * KiB;
+  const log = new Log({ directory, segmentBytes, reserveBytes: 0, end: START });
+  const wrong: unknown[] = [];
+  let verifying: Promise<void> | undefined;
+  const end = Date.now() + 4000;
+  for (let i = 0; Date.now() < end; i++) {
+    append(log, 'm', Buffer.alloc(100 + ((i * 997) % 8900), i));
+    verifying ??= log.segments.verify(log.head!.slot).then(found => {
+      wrong.push(...found);
+      verifying = undefined;
+    });
+    if (i % 4 === 0) await turnOfLoop();
+    if (log.segments.usedCount < 4) continue;
+    await verifying;
+    await log.sync();
+    for (const segment of [...log.segments.used])
+      if (segment !== log.head) log.segments.free(segment, false);
+  }
+  await verifying;
+  expect(wrong).toEqual([]);
+  await log.close();
 });
 
 test('room is what new segments may take: not the reserve, nor what must stay free', async () => {

@@ -205,11 +205,13 @@ pub fn segment_append(
     let target = unsafe { std::slice::from_raw_parts_mut(start as *mut u8, bytes) };
     let mut crc = crc32c::crc32c_append(seed, &head[8..]);
     let follows = data_at == head_end && data.len() <= STEP;
+    // Held until all is written: what is noted may be verified on another thread, from the file.
+    let mut sums = locked(&sums);
     if at == 0 {
-        locked(&sums).start();
+        sums.start();
     } else if !data.is_empty() {
         let mut written = 0;
-        crc = locked(&sums).add(data_at, data, crc, |done, piece| {
+        crc = sums.add(data_at, data, crc, |done, piece| {
             let end = done + piece.len();
             if !follows && (end - written >= STEP || end == data.len()) {
                 put(&file, target, data_at + written, &[&data[written..end]]);
