@@ -17,7 +17,7 @@ import { callDaemon } from '../daemon/control.ts';
 import { Keeper } from '../daemon/keeper.ts';
 import { entryOf, keeperTask } from '../daemon/keeper-task.ts';
 import type { PaidReport, SyncReport } from '../daemon/report.ts';
-import { openVolume } from '../volume/create.ts';
+import { openVolume } from '../volume/open.ts';
 import { volumePaths } from '../volume/paths.ts';
 import { needState } from '../volume/present.ts';
 import {

@@ -19,7 +19,7 @@ import type { Session } from '../fuse/session.ts';
 import { openIndex } from '../meta/open.ts';
 import type { Index, IndexSnapshot, PackCommit } from '../meta/types.ts';
 import { Vfs } from '../vfs/vfs.ts';
-import { readEnvelope } from '../volume/create.ts';
+import { readEnvelope } from '../volume/envelope-file.ts';
 import { type VolumePaths, volumePaths } from '../volume/paths.ts';
 import { Bridge } from './bridge.ts';
 import type { DaemonConfig } from './config.ts';

@@ -1,31 +1,17 @@
-/** A volume's birth and its unlocking: keys, wallet, envelope, state directory, settings entry. */
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+/** A volume's birth: keys, wallet, envelope, state directory, settings entry. */
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { messageOf, systemCode, TuskError } from '../base/errors.ts';
+import { systemCode, TuskError } from '../base/errors.ts';
 import { makeDirectory, replaceFile, syncDirectory } from '../base/files.ts';
 import { type Random, systemRandom } from '../base/random.ts';
-import {
-  ARGON_DEFAULT,
-  ARGON_FLOOR,
-  type Argon,
-  createEnvelope,
-  type OpenedEnvelope,
-  openEnvelope,
-  walletSecretMessage,
-  walletSecretOf,
-} from '../format/envelope.ts';
+import { ARGON_DEFAULT, ARGON_FLOOR, type Argon, createEnvelope } from '../format/envelope.ts';
 import { ID_BYTES, KEY_BYTES } from '../format/keys.ts';
 import { formatRecoveryKey } from '../format/recovery.ts';
-import { loadWallet, saveWallet, Wallet } from '../walrus/wallet.ts';
+import { saveWallet, Wallet } from '../walrus/wallet.ts';
 import { fund } from './faucet.ts';
+import { walletSecret } from './open.ts';
 import { configDirectory, stateDirectory, volumePaths } from './paths.ts';
-import {
-  addVolume,
-  loadSettings,
-  nameTaken,
-  networkNamed,
-  type VolumeSettings,
-} from './settings.ts';
+import { addVolume, loadSettings, nameTaken, networkNamed } from './settings.ts';
 
 /** What a person chooses for a new volume. */
 export interface CreateOptions {
@@ -64,9 +50,6 @@ const argonParameters = (): Argon => {
   if (!(mebibytes > 0)) return ARGON_DEFAULT;
   return { ...ARGON_FLOOR, memoryKiB: Math.max(ARGON_FLOOR.memoryKiB, mebibytes * 1024) };
 };
-
-const walletSecret = async (wallet: Wallet, volumeId: Buffer): Promise<Buffer> =>
-  walletSecretOf(await wallet.signPersonal(walletSecretMessage(volumeId)), volumeId);
 
 const leftOver = (name: string, path: string): TuskError =>
   new TuskError(
@@ -150,33 +133,4 @@ export const createVolume = async (
     if (wallet !== undefined) rmSync(walletFile, { force: true });
     throw error;
   }
-};
-
-/** The envelope of a volume on this machine. */
-export const readEnvelope = (name: string, volume: VolumeSettings): Buffer => {
-  const path = volumePaths(volume.stateDirectory).envelope;
-  try {
-    return readFileSync(path);
-  } catch (cause) {
-    const code = systemCode(cause) === 'ENOENT' ? 'not_found' : 'io';
-    throw new TuskError(
-      code,
-      `the envelope of ${name} at ${path} cannot be read: ${messageOf(cause)}. Every checkpoint on the network holds a copy of it.`,
-      { cause },
-    );
-  }
-};
-
-/** Opens the envelope with passphrase and wallet. */
-export const openVolume = async (
-  name: string,
-  volume: VolumeSettings,
-  passphrase: string,
-): Promise<OpenedEnvelope> => {
-  const envelope = readEnvelope(name, volume);
-  const secret = await walletSecret(
-    loadWallet(volume.walletFile),
-    Buffer.from(volume.volumeId, 'hex'),
-  );
-  return openEnvelope(envelope, { passphrase, walletSecret: secret });
 };
