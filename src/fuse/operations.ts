@@ -182,7 +182,7 @@ const copyFileRange = (x: Exchange): void => {
   const to = request.u64(56);
   const toOffset = request.u64(72);
   if (!isIno(to) || request.u64(88) !== 0) throw new Refused(Errno.EINVAL);
-  if (toOffset > FILE_BYTES_MAX) throw new Refused(Errno.EFBIG);
+  if (toOffset >= FILE_BYTES_MAX) throw new Refused(Errno.EFBIG);
   const length = Math.min(request.u64(80), FILE_BYTES_MAX - toOffset);
   const isBehindAnyEnd = from > FILE_BYTES_MAX;
   x.answer(

@@ -21,6 +21,13 @@ test("the drive's own, the kernel's, fstab's and unknown words are told apart", 
   });
 });
 
+test('what fstab and mount(8) mean for themselves is passed over', () => {
+  const words =
+    'defaults,auto,noauto,user,nouser,users,nousers,owner,noowner,group,nogroup,nofail,_netdev,silent,loud';
+  const valued = 'x-systemd.requires=a,X-mount.mkdir=755,comment=b=c,user=d,helper=e,uhelper=f';
+  expect(mountWords(words, `${valued},X-mount.mkdir`)).toEqual(mountWords());
+});
+
 test('of two that contradict, the last one counts', () => {
   expect(mountWords('ro,defaults', 'rw').readOnly).toBe(false);
   expect(mountWords('noexec,user,exec,relatime')).toMatchObject({ flags: 1 << 21 });

@@ -192,10 +192,14 @@ test('what no file can hold is refused, never taken for another number', () => {
     });
     const truncate = fields(1 << 3, 0, 0n, offset, Buffer.alloc(64));
     expect(only(device.feed(request(Op.SETATTR, ino, truncate))).error).toBe(EFBIG);
+    const copy = fields(0n, 0n, BigInt(ino), 0n, offset, 1n, 0n);
+    expect(only(device.feed(request(Op.COPY_FILE_RANGE, ino, copy))).error).toBe(EFBIG);
     const allocate = fields(0n, 10n, offset, 0, 0);
     expect(only(device.feed(request(Op.FALLOCATE, ino, allocate))).error).toBe(EFBIG);
     expect(only(device.feed(request(Op.GETATTR, offset, fields(0, 0, 0n)))).error).toBe(EINVAL);
   }
+  const behind = fields(0n, 0n, BigInt(ino), 0n, 2n ** 53n - 1n, 1n, 0n);
+  expect(only(device.feed(request(Op.COPY_FILE_RANGE, ino, behind))).error).toBe(EFBIG);
   const last = fields(0n, 2n ** 53n - 2n, 1, 0, 0n, 0, 0, Buffer.from('x'));
   expect(only(device.feed(request(Op.WRITE, ino, last))).error).toBe(0);
 });

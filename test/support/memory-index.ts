@@ -260,7 +260,10 @@ class MemoryChange implements Change {
     return row;
   }
   setInode(ino: Ino, fields: InodeFields): void {
-    this.#steps.push(() => Object.assign(this.#index.inodes.get(ino)!, fields));
+    // What was given out before stays as it was.
+    this.#steps.push(() =>
+      this.#index.inodes.set(ino, { ...this.#index.inodes.get(ino)!, ...fields }),
+    );
   }
   removeInode(ino: Ino): void {
     this.#steps.push(() => this.#index.removeAll(ino));

@@ -40,6 +40,19 @@ describe('names', () => {
     expect(parts.vfs.link(root, ino, 1, 'g')).toBe(-Errno.EMLINK);
   });
 
+  test('S-8: what is no form of rename is refused; a full disk takes all that are', () => {
+    const parts = memoryVfs();
+    const { vfs, index } = parts;
+    const [f, g] = [file(parts), file(parts, 'g')];
+    for (const flags of [4, 5, 8])
+      expect(vfs.rename(root, 1, 'f', 1, 'h', flags)).toBe(-Errno.EINVAL);
+    index.full = true;
+    expect(vfs.rename(root, 1, 'f', 1, 'g', 2)).toBe(0);
+    expect(index.lookup(1, 'f')!.ino).toBe(g);
+    expect(vfs.rename(root, 1, 'g', 1, 'f', 0)).toBe(0);
+    expect([index.lookup(1, 'f')!.ino, index.lookup(1, 'g')]).toEqual([f, undefined]);
+  });
+
   test('S-10: a file without a name goes with its last lookup, or with the kernel', () => {
     const parts = memoryVfs();
     const { vfs, index } = parts;
@@ -176,6 +189,21 @@ describe('content', () => {
     expect(await vfs.lseek(root, ino, 3, 4)).toBe(10);
     expect(await vfs.lseek(root, ino, 10, 3)).toBe(-Errno.ENXIO);
     expect(writtenBack).toEqual([ino, ino]);
+  });
+
+  test('S-23: a copy shares the bytes, up to 1 GiB a call', () => {
+    const parts = memoryVfs();
+    const { vfs, index } = parts;
+    const [from, to] = [file(parts), file(parts, 'g')];
+    vfs.write(root, from, 0, Buffer.alloc(9000, 'x'), 1);
+    const stored = index.logEnd;
+    expect(vfs.copyFileRange(root, from, 1000, to, 10, 20_000)).toBe(8000);
+    expect(index.logEnd).toBe(stored);
+    expect(index.extents(to, 0, 9000)).toMatchObject([
+      { offset: 10, length: 8000, addr: index.extents(from, 1000, 1)[0]!.addr },
+    ]);
+    vfs.setattr(root, from, { size: 2 ** 40 });
+    expect(vfs.copyFileRange(root, from, 0, to, 0, 2 ** 40)).toBe(2 ** 30);
   });
 
   test('S-24: frames, log bytes and holes make one answer; a wait keeps what it has', async () => {
@@ -352,6 +380,8 @@ test('S-31: a file made without a name goes, unless it is given one', () => {
   expect(vfs.link(user, never.ino, 1, 'never')).toBe(-Errno.ENOENT);
   vfs.forget(gone.ino, 1);
   vfs.forget(kept.ino, 2);
+  expect(made(vfs.lookup(user, 1, 'kept'))).toMatchObject({ ino: kept.ino, nlink: 1 });
   vfs.unlink(user, 1, 'kept');
+  vfs.forget(kept.ino, 1);
   expect([index.inodes.has(gone.ino), index.inodes.has(kept.ino)]).toEqual([false, false]);
 });
