@@ -24,7 +24,7 @@ import { volumePaths } from '../volume/paths.ts';
 import { loadSettings } from '../volume/settings.ts';
 import { unlessExpired } from '../walrus/expired.ts';
 import { RealNetwork } from '../walrus/real-network.ts';
-import { loadWallet } from '../walrus/wallet.ts';
+import { walletInFile } from '../walrus/wallet-file.ts';
 import { Bridge } from './bridge.ts';
 import type { RateTexts } from './config.ts';
 import type { BackMethods, BackSettings, BackStatus, FrontMethods } from './methods.ts';
@@ -39,7 +39,7 @@ enterBackground();
 
 const network = new RealNetwork(
   { name: config.networkName, ...config.network },
-  loadWallet(config.volume.walletFile),
+  walletInFile(config.volume.walletFile, config.volume.address),
 );
 
 /** Sets the limits that are given; all of them as they are now. */

@@ -58,7 +58,7 @@ import { startUpload } from './nodes/upload.ts';
 import { UploadBudget } from './nodes/upload-budget.ts';
 import { readBlob, spotCheck } from './nodes/whole.ts';
 import { WirePool } from './nodes/wire-pool.ts';
-import type { Wallet } from './wallet.ts';
+import type { Signs } from './wallet.ts';
 
 /** Slivers in memory at a time, over all uploads. */
 const UPLOAD_BUDGET_BYTES = 32 * 1024 * 1024;
@@ -104,7 +104,7 @@ export class RealNetwork implements Network {
 
   constructor(
     settings: RealNetworkSettings,
-    wallet: Wallet,
+    wallet: Signs,
     options: { readonly clock?: Clock; readonly random?: Random } = {},
   ) {
     const parts = {

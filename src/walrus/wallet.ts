@@ -9,8 +9,15 @@ import { messageOf, systemCode, TuskError } from '../base/errors.ts';
 import { createFile } from '../base/files.ts';
 import type { SuiId } from '../base/ids.ts';
 
+/** Who signs for an address. */
+export interface Signs {
+  readonly address: SuiId;
+  /** Signs BCS TransactionData under Sui's transaction intent. */
+  signTransaction(bytes: Uint8Array): Promise<{ signature: string }>;
+}
+
 /** A key that signs. */
-export class Wallet {
+export class Wallet implements Signs {
   readonly address: SuiId;
   readonly #keypair: Ed25519Keypair;
 
@@ -42,7 +49,6 @@ export class Wallet {
     return this.#keypair.getSecretKey();
   }
 
-  /** Signs BCS TransactionData under Sui's transaction intent. */
   signTransaction(bytes: Uint8Array): Promise<{ signature: string }> {
     return this.#keypair.signTransaction(bytes);
   }
@@ -66,7 +72,11 @@ export const loadWallet = (path: string): Wallet => {
     text = readFileSync(path, 'utf8');
   } catch (cause) {
     const code = systemCode(cause) === 'ENOENT' ? 'not_found' : 'io';
-    throw new TuskError(code, `the wallet ${path} cannot be read: ${messageOf(cause)}`, { cause });
+    throw new TuskError(
+      code,
+      `the wallet ${path} cannot be read: ${messageOf(cause)}; nothing was changed: put it back`,
+      { cause },
+    );
   }
   try {
     return Wallet.fromText(text);

@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { volumePaths } from '../../src/volume/paths.ts';
+import { Wallet } from '../../src/walrus/wallet.ts';
 import { type Ended, freePorts, Sandbox } from '../support/sandbox.ts';
 
 let sandbox: Sandbox;
@@ -373,6 +374,23 @@ describe('bad input gets a clear message and the right exit code', () => {
     expect(await sandbox.sh(`cat ${mountPoint}/precious`)).toBe('precious\n');
     await sandbox.ok(['localnet', 'price', '100', '200']);
     expect(await sandbox.sync('drive')).toMatchObject({ pending: '' });
+    await sandbox.umount(mountPoint);
+  });
+
+  it('a wallet that is gone, or not its own, while the daemon starts anew: files are served, nothing is signed', async () => {
+    const mountPoint = await sandbox.mount('drive');
+    await sandbox.sh(`echo paid > ${mountPoint}/signed`);
+    const file = sandbox.path('config', 'wallets', 'drive.key');
+    renameSync(file, `${file}.away`);
+    const { pid } = JSON.parse(await sandbox.ok(['restart', 'drive', '--json'])) as { pid: number };
+    const sync = () => sandbox.tuskfs(['sync', 'drive', '--timeout', '20s']);
+    refused(await sync(), 3, /the wallet .*drive\.key cannot be read/);
+    writeFileSync(file, `${Wallet.generate().toText()}\n`);
+    refused(await sync(), 1, /the wallet .*drive\.key is that of 0x.*nothing was signed/);
+    expect(await sandbox.sh(`cat ${mountPoint}/signed`)).toBe('paid\n');
+    renameSync(`${file}.away`, file);
+    expect(await sandbox.sync('drive')).toMatchObject({ pending: '' });
+    expect(await sandbox.pid('drive')).toBe(pid);
     await sandbox.umount(mountPoint);
   });
 

@@ -9,7 +9,7 @@ import { TuskError } from '../../base/errors.ts';
 import type { Mist } from '../../base/ids.ts';
 import type { SignedTx } from '../network.ts';
 import { backoffMs, type Parts, pause, type RetryPolicy } from '../retry.ts';
-import type { Wallet } from '../wallet.ts';
+import type { Signs } from '../wallet.ts';
 import {
   type Coin,
   chooseCoins,
@@ -40,10 +40,10 @@ export class Signer {
   readonly #rpc: SuiRpc;
   readonly #state: ChainState;
   readonly #known: KnownObjects;
-  readonly #wallet: Wallet;
+  readonly #wallet: Signs;
   readonly #parts: Parts;
 
-  constructor(rpc: SuiRpc, state: ChainState, known: KnownObjects, wallet: Wallet, parts: Parts) {
+  constructor(rpc: SuiRpc, state: ChainState, known: KnownObjects, wallet: Signs, parts: Parts) {
     this.#rpc = rpc;
     this.#state = state;
     this.#known = known;
