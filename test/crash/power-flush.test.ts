@@ -92,7 +92,7 @@ test(
   60_000 * cuts + 60_000,
 );
 
-test('a disk that fails: the drive is read-only and says why, what was local stays', async () => {
+test('S-30: a disk that fails: the drive is read-only and says why, what was local stays', async () => {
   const mountPoint = sandbox.path('mnt-drive');
   await sandbox.sh(
     `mkdir ${mountPoint}/kept; echo hello > ${mountPoint}/kept/a; sync ${mountPoint}/kept/a`,

@@ -89,12 +89,14 @@ describe('bad input gets a clear message and the right exit code', () => {
     refused(ended, 2, /state directory .* inside the mount point/);
   });
 
-  it('unmounting while files are open: busy, or lazily with a word on the rest', async () => {
+  it('S-38: unmounting while files are open: busy, or lazily with a word on the rest; never by a path that only ends in the name', async () => {
     const mountPoint = await sandbox.mount('drive');
     await sandbox.sh(`echo x > ${mountPoint}/open`);
     const holder = sandbox.spawn('bash', ['-c', `exec 3< ${mountPoint}/open; sleep 60`]);
     await sandbox.sh('sleep 0.3');
     refused(await sandbox.tuskfs(['umount', mountPoint]), 1, /busy|open/);
+    const elsewhere = await sandbox.tuskfs(['umount', '--lazy', sandbox.path('empty', 'drive')]);
+    refused(elsewhere, 3, /no volume is mounted at/);
     const lazily = await sandbox.tuskfs(['umount', '--lazy', mountPoint]);
     expect(lazily.stderr).toMatch(/unmounted/);
     expect(lazily.status).toBe(0);

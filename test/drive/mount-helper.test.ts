@@ -11,13 +11,17 @@ const box = new Sandbox('helper');
 beforeAll(async () => {
   await box.startLocalnet();
   await box.create('main');
-  writeFileSync(box.path('helper'), `#!/bin/sh\nexec ${helper} "$@"\n`, { mode: 0o755 });
+  mkdirSync(box.path('sbin'));
+  for (const name of ['mount.tuskfs', 'mount.fuse.tuskfs'])
+    writeFileSync(box.path('sbin', name), `#!/bin/sh\nexec ${helper} "$@"\n`, { mode: 0o755 });
 });
 afterAll(() => box.close());
 
-/** Runs a script in a mount namespace where mount(8) finds our helper in the place of the fuse package's. */
+/** Runs a script in a mount namespace where mount(8) finds our helper under both names, beside all that was in /sbin. */
 const withHelper = (script: string): Promise<string> => {
-  const all = `set -euo pipefail; mount --bind helper /sbin/mount.fuse; mkdir -p at; ${script}`;
+  const all = `set -euo pipefail; mkdir -p at others; mount --bind /sbin others
+    for name in others/*; do [ -e sbin/\${name#*/} ] || ln -s $PWD/$name sbin/; done
+    mount --bind sbin /sbin; ${script}`;
   writeFileSync(box.path('script'), all);
   return box.sh('unshare --mount bash script');
 };
@@ -33,6 +37,18 @@ test('mount, remount, umount; what fstab alone means is passed over', async () =
   expect(out).toContain('Read-only file system\nkept\n');
 });
 
+test('an entry of fstab, by its mount point alone; what mount(8) is told to leave is left', async () => {
+  const out = await withHelper(`
+    words=noauto,nofail,_netdev,x-systemd.automount,user,exec,size=7G,umask=027
+    echo "main $PWD/at tuskfs $words 0 0" > fstab
+    mount -T fstab -fn at; mountpoint -q at && echo mounted all the same
+    mount -T fstab at; grep " $PWD/at " /proc/mounts | cut -d' ' -f1,3,4
+    stat -c %a at/.; df --output=size -B1 at | tail -1; umount at
+    mount -s -t tuskfs main at -o ro,alow_other; touch at/f 2>&1 || umount at`);
+  expect(out).toMatch(/^main fuse\.tuskfs rw,nosuid,nodev,.*\n750\n *7516192768\n/);
+  expect(out).toMatch(/Read-only file system\n$/);
+});
+
 test('S-29, S-40: size, uid, gid and umask reach the drive; a mask that is none is refused', async () => {
   const out = await withHelper(`
     mount -t fuse.tuskfs main at -o size=7G,uid=1234,gid=55,umask=027
@@ -46,9 +62,10 @@ test('S-37: an entry of fstab with `user`: what mount(8) then runs as that user'
   const out = await withHelper(`
     mknod -m 666 device c 10 229; mount --bind device /dev/fuse; rm device
     chmod 755 .; chown -R 65534 .; as="setpriv --reuid 65534 --regid 65534 --clear-groups"
-    $as ${helper} main at -o rw,noauto,noexec,nosuid,nodev,sync,user=nobody
-    grep " $PWD/at " /proc/mounts | cut -d' ' -f4; $as fusermount3 -u at; chown -R 0 .`);
-  expect(out).toMatch(/^rw,sync,nosuid,nodev,noexec,.*user_id=65534/);
+    echo user_allow_other > fuse.conf; mount --bind fuse.conf /etc/fuse.conf
+    $as ${helper} main at -o rw,noauto,noexec,nosuid,nodev,sync,user=nobody,allow_other
+    grep " $PWD/at " /proc/mounts | cut -d' ' -f4; ls at && echo let in; $as fusermount3 -u at; chown -R 0 .`);
+  expect(out).toMatch(/^rw,sync,nosuid,nodev,noexec,.*user_id=65534.*\nlet in\n$/);
 });
 
 test('umount says how it ended although the kernel is not done yet, as with a large tree', async () => {

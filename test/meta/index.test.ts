@@ -180,6 +180,31 @@ test('S-2: memory, SQLite and replay after a crash show the same tree', {
   );
 });
 
+test('S-11, S-29: numbers and cookies of what was removed are not used again by the next daemon', async () => {
+  const make = (index: MetaIndex): number[] => {
+    const change = index.change();
+    const { ino } = change.createInode(FILE);
+    change.setDentry(1, 'f', ino, 8);
+    expect(change.commit()).toBe(0);
+    return [ino, index.lookup(1, 'f')!.cookie];
+  };
+  let index = await openSmall(place);
+  let [ino, cookie] = make(index) as [number, number];
+  for (const end of ['close', 'crash'] as const) {
+    const change = index.change();
+    change.removeDentry(1, 'f');
+    change.removeInode(ino);
+    expect(change.commit()).toBe(0);
+    await settled(index);
+    await index[end]();
+    index = await openSmall(place);
+    const [nextIno, nextCookie] = make(index) as [number, number];
+    expect([nextIno > ino, nextCookie > cookie]).toEqual([true, true]);
+    [ino, cookie] = [nextIno, nextCookie];
+  }
+  await index.close();
+});
+
 test('S-2, S-18: a log cut off anywhere replays to a prefix', async () => {
   const index = await openSmall(place);
   const trees: unknown[] = [treeOf(index)];

@@ -187,6 +187,21 @@ test('S-35: times of birth, kept through changes and remounts, asked for once', 
   expect(await born()).toBe(first);
 });
 
+test('S-12: reading changes no time', async () => {
+  await sh(
+    'cd drive; echo x > read; mkdir listed; touch listed/f; touch -d 1999-01-01 read listed',
+  );
+  const times = (): Promise<string> => sh('cd drive; stat -c "%x %y %z" read listed');
+  const before = await times();
+  await sh('cd drive; cat read; dd if=read iflag=direct status=none; ls listed');
+  expect(await times()).toBe(before);
+  await served.stop();
+  await served.start();
+  await sh('cd drive; cat read; ls listed');
+  expect(await times()).toBe(before);
+  await sh('rm -r drive/read drive/listed');
+});
+
 test('S-12: what is made or written later is never older, whoever stamps it', async () => {
   const out = await sh(`mkdir drive/order; cd drive/order; python3 - <<'END'
 import os, random, time
@@ -223,6 +238,18 @@ while events:
 print(*seen)
 END`);
   expect(out).toBe('1800\n1800\n0x100 0x2 0x200\n');
+});
+
+test('S-1: names are told apart by their bytes, whatever they look like', async () => {
+  const names = ["'x'", "'X'", "$'\\xc3\\xa9'", "$'e\\xcc\\x81'", "$'\\xe9'", "'x '"];
+  await sh(
+    `mkdir drive/alike; cd drive/alike; for name in ${names.join(' ')}; do echo "$name" > "$name"; done`,
+  );
+  await served.stop();
+  await served.start();
+  const out = await sh(`cd drive/alike; for name in ${names.join(' ')}; do
+    [ "$(cat "$name")" = "$name" ] && echo same; done; ls | wc -l; rm -r ../alike`);
+  expect(out).toBe(`${'same\n'.repeat(names.length)}${names.length}\n`);
 });
 
 test('S-49: paths of 4,095 bytes, directories 1,000 deep, 20,000 names in one', async () => {
@@ -374,6 +401,9 @@ END
 test('S-36: what needs more than a file system over FUSE has is refused, not half done', async () => {
   const out =
     await sh(`cd drive; head -c 1048576 /dev/zero > swap; chmod 600 swap; mkswap swap > /dev/null 2>&1
-    swapon swap 2> /dev/null || echo no swap; rm swap`);
-  expect(out).toBe('no swap\n');
+    swapon swap 2> /dev/null || echo no swap; rm swap
+    mkdir lower upper work over
+    mount -t overlay none over -o lowerdir=lower,upperdir=upper,workdir=work 2> /dev/null || echo no upper layer
+    rm -r lower upper work over`);
+  expect(out).toBe('no swap\nno upper layer\n');
 });
