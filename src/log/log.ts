@@ -129,7 +129,8 @@ export class Log {
   roll(useReserve: boolean): boolean {
     const segment = this.segments.take(useReserve);
     if (segment === undefined) return false;
-    segment.lastSeq = this.#position.seq;
+    // If nothing comes to stand in it, the index writer passes it with the record that follows.
+    segment.lastSeq = this.#position.seq + 1;
     this.#position = writeSegmentHeader(
       this.segments.map(segment).handle,
       segment.slot,

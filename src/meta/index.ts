@@ -222,11 +222,12 @@ export class MetaIndex implements Index {
   }
 
   async snapshot(directory: string): Promise<IndexSnapshot> {
+    await this.sync();
+    // `apply` for this record was posted when it was synced; nothing newer can be before the copy. Only
+    // now is it known in which segments all that stands that the copy shows.
+    const seq = this.log.syncedSeq;
     const release = this.#reclaimer.pin();
     try {
-      await this.sync();
-      // `apply` for this record was posted when it was synced; nothing newer can be before the copy.
-      const seq = this.log.syncedSeq;
       await this.#writer.copy(directory);
       return {
         directory,

@@ -8,11 +8,14 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Errno } from '../../src/base/errno.ts';
+import { stagedPlace } from '../../src/log/place.ts';
 import { checkIndex } from '../../src/meta/check.ts';
 import type { MetaIndex } from '../../src/meta/index.ts';
 import type { PackCommit } from '../../src/meta/types.ts';
+import { until } from '../support/sandbox.ts';
 import { contentOf, MiB, openSmall, scratchPlace, settled, treeOf } from './support.ts';
 
 let place: ReturnType<typeof scratchPlace>;
@@ -281,5 +284,67 @@ test('a log that was all applied when it was opened may be freed before anything
     await new Promise(resolve => setTimeout(resolve, 5));
   expect(fatal).toBeUndefined();
   expect(contentOf(index, later, 1000)).toEqual(Buffer.alloc(1000, 1));
+  await index.close();
+});
+
+test('a snapshot keeps what was written while it was being made durable', async () => {
+  const index = await openSmall(place);
+  addFile(index, 'a', Buffer.alloc(1000));
+  const earlier = index.sync();
+  addFile(index, 'b', Buffer.alloc(1000));
+  // The sync under way is too early for it, and the next one takes with it what comes meanwhile.
+  const taking = index.snapshot(join(place.root, 'copy'));
+  const data = Buffer.alloc(600_000, 'kept');
+  const names = ['c', 'd', 'e', 'f'];
+  for (const name of names) addFile(index, name, data);
+  await earlier;
+  const snapshot = await taking;
+  for (const name of names) {
+    const change = index.change();
+    change.removeInode(index.lookup(1, name)!.ino);
+    change.removeDentry(1, name);
+    expect(change.commit()).toBe(0);
+  }
+  await settled(index);
+  await index.reclaim();
+  const copy = new Database(join(snapshot.directory, 'local.db'));
+  const staged = copy
+    .prepare('SELECT addr, length FROM staged WHERE length = ?')
+    .all(data.length) as { addr: number; length: number }[];
+  copy.close();
+  expect(staged).toHaveLength(names.length);
+  for (const { addr, length } of staged) {
+    const { path, offset } = stagedPlace(place.logDirectory, addr);
+    expect(
+      readFileSync(path)
+        .subarray(offset, offset + length)
+        .equals(data),
+    ).toBe(true);
+  }
+  await snapshot.release();
+  await index.close();
+});
+
+test('a segment that nothing was written to stays until the index writer has passed it', async () => {
+  const index = await openSmall(place);
+  let fatal: Error | undefined;
+  index.onFatal(error => {
+    fatal = error;
+  });
+  addFile(index, 'a', Buffer.alloc(1000));
+  await index.reclaim();
+  const empty = index.log.head!;
+  // As when one comes up whose blocks were written before.
+  expect([index.log.headIsEmpty, index.log.roll(false)]).toEqual([true, true]);
+  const ino = addFile(index, 'b', Buffer.alloc(1000, 1));
+  const pack = {
+    ...{ pack: 1, packId: Buffer.alloc(16, 1), salt: Buffer.alloc(32, 2), size: 400_000 },
+    ...{ nShards: 100, blobId: Buffer.alloc(32, 3), objectId: '0x4', endEpoch: 5 },
+  };
+  await index.commitPack({ pack, frames: [], ranges: [] });
+  await until('the writer is done', () => index.metrics().lagRecords === 0 || fatal !== undefined);
+  expect(fatal).toBeUndefined();
+  expect(contentOf(index, ino, 1000)).toEqual(Buffer.alloc(1000, 1));
+  await until('it is freed', () => ![...index.log.segments.used].includes(empty));
   await index.close();
 });
