@@ -68,7 +68,8 @@ export const throwIfAborted = (signal: AbortSignal | undefined): void => {
 export const raceSignal = <T>(promise: Promise<T>, signal: AbortSignal): Promise<T> =>
   new Promise((resolve, reject) => {
     const onAbort = () => reject(abortError(signal));
-    if (signal.aborted) return onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+    // Heard of in any case: a rejection that nobody hears of ends the process.
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
   });

@@ -101,9 +101,12 @@ const readFrame = (
       ? frames.read(frame, at, length, caller)
       : frames.read(frame, at, length, caller, () => tree.index.tail(ino, frame, at, length));
   if (Buffer.isBuffer(part)) return part;
-  return part.catch((cause: unknown) => {
+  const read = part.catch((cause: unknown) => {
     throw unreadable(tree, ino, extent, cause);
   });
+  // Nobody waits for it if another part makes the read fail, or begin again.
+  read.catch(() => {});
+  return read;
 };
 
 /** The error for a part of a file, of the kind that its cause has. */

@@ -4,6 +4,7 @@ import { Errno } from '../../src/base/errno.ts';
 import { LINKS_MAX } from '../../src/base/limits.ts';
 import type { Attr } from '../../src/fuse/filesystem.ts';
 import type { FramePlace } from '../../src/meta/types.ts';
+import type { MemoryIndex } from '../support/memory-index.ts';
 import { callerOf, memoryVfs } from '../support/vfs.ts';
 
 const root = callerOf(0);
@@ -14,6 +15,17 @@ const made = (answer: unknown): Attr => {
 };
 const file = ({ vfs }: ReturnType<typeof memoryVfs>, name = 'f', mode = 0o644) =>
   made(vfs.create(root, 1, name, 0o100000 | mode, 0, 0)).ino;
+
+/** A part of a staged file now stands in frame 5. */
+const certify = async (index: MemoryIndex, ino: number, offset: number, length: number) => {
+  const [run] = index.extents(ino, offset, length);
+  const pack = {
+    ...{ pack: 1, packId: Buffer.alloc(16), salt: Buffer.alloc(32), size: 1, nShards: 10 },
+    ...{ blobId: Buffer.alloc(32), objectId: '', endEpoch: 1 },
+  };
+  const range = { ino, offset, length, addr: run!.addr, oldFrame: 0, oldAt: 0, frame: 5, at: 0 };
+  await index.commitPack({ pack, frames: [{ frame: 5 } as FramePlace], ranges: [range] });
+};
 
 describe('names', () => {
   test('S-4: other types of inode are refused', () => {
@@ -217,24 +229,7 @@ describe('content', () => {
     const ino = file(parts);
     vfs.write(root, ino, 0, Buffer.from('abcd'), 1);
     vfs.write(root, ino, 6, Buffer.from('efgh'), 1);
-    const [run] = index.extents(ino, 6, 4);
-    const place = { frame: 5 } as FramePlace;
-    await index.commitPack({
-      pack: {
-        pack: 1,
-        packId: Buffer.alloc(16),
-        salt: Buffer.alloc(32),
-        size: 1,
-        nShards: 10,
-        blobId: Buffer.alloc(32),
-        objectId: '',
-        endEpoch: 1,
-      },
-      frames: [place],
-      ranges: [
-        { ino, offset: 6, length: 4, addr: run!.addr, oldFrame: 0, oldAt: 0, frame: 5, at: 0 },
-      ],
-    });
+    await certify(index, ino, 6, 4);
     expect(vfs.getxattr(root, ino, 'user.tuskfs.state')).toEqual(Buffer.from('staged'));
     const answer = vfs.read(root, ino, 0, 100) as Promise<Buffer[]>;
     index.log.fill(0);
@@ -242,6 +237,31 @@ describe('content', () => {
     expect(Buffer.concat(await answer)).toEqual(Buffer.from('abcd\0\0efgh'));
     vfs.setattr(root, ino, { size: 0 });
     expect(vfs.getxattr(root, ino, 'user.tuskfs.state')).toEqual(Buffer.from('certified'));
+  });
+
+  test('S-24: what cannot be read fails its read, and ends nothing else', async () => {
+    const frames = { read: () => Promise.reject(new Error('no network')) };
+    const { vfs, index } = memoryVfs({ frames });
+    const { ino } = made(vfs.create(root, 1, 'f', 0o100644, 0, 0));
+    vfs.write(root, ino, 0, Buffer.from('abcdefgh'), 1);
+    await certify(index, ino, 0, 4);
+    const unhandled: unknown[] = [];
+    const hear = (reason: unknown) => unhandled.push(reason);
+    process.on('unhandledRejection', hear);
+    // Log bytes of an earlier daemon are verified first, and then all is read again.
+    const known = index.stagedBytes.bind(index);
+    const unknown = async () => {
+      index.stagedBytes = known;
+    };
+    index.stagedBytes = unknown as never;
+    await expect(vfs.read(root, ino, 0, 8)).rejects.toThrow('no network');
+    index.stagedBytes = () => {
+      throw new Error('altered');
+    };
+    expect(() => vfs.read(root, ino, 0, 8)).toThrow('altered');
+    await new Promise(resolve => setTimeout(resolve, 10));
+    process.off('unhandledRejection', hear);
+    expect(unhandled).toEqual([]);
   });
 });
 
