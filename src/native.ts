@@ -222,8 +222,12 @@ export interface LogFace {
   segmentPrepare(path: string, bytes: number): Promise<void>;
   /** Creates a segment with every block allocated but not written: what a sudden need for space gets, in microseconds. ENOSPC throws and leaves no file behind. */
   segmentAllocate(path: string, bytes: number): void;
-  /** Maps a segment shared and writable. The mapping lives until `segmentUnmap`; `before`: an earlier one whose checksums were kept. */
-  segmentMap(path: string, before?: number): { handle: number; fd: number; bytes: number };
+  /** Maps a segment shared and writable. The mapping lives until `segmentUnmap`; `before`: an earlier one whose checksums were kept; `end`: where the log of an earlier process ends, which is gone on with. */
+  segmentMap(
+    path: string,
+    before?: number,
+    end?: number,
+  ): { handle: number; fd: number; bytes: number };
   /** The mapped bytes, to be asked for once a mapping; V8 counts them as memory, so writing does without. */
   segmentView(handle: number): Buffer;
   /** Shows another file in the place of a mapped one, its view included; false if the sizes differ. */

@@ -69,7 +69,9 @@ export class Log {
     );
     this.#position = end;
     this.#syncedSeq = end.seq;
-    if (end.slot > 0) this.#head = this.segments.get(end.slot);
+    if (end.slot === 0) return;
+    this.#head = this.segments.get(end.slot);
+    this.segments.map(this.#head, end.offset);
   }
 
   /** Number of the last record. */

@@ -179,13 +179,13 @@ export class Segments {
     return segment;
   }
 
-  /** The mapping of a segment. */
-  map(segment: Segment): NonNullable<Segment['map']> {
-    segment.map ??= {
-      handle: native.segmentMap(segmentPath(this.directory, segment.slot), segment.mappedBefore)
-        .handle,
-      view: undefined,
-    };
+  /** The mapping of a segment; `end`: writing goes on there in one of an earlier process. */
+  map(segment: Segment, end?: number): NonNullable<Segment['map']> {
+    if (segment.map === undefined) {
+      const path = segmentPath(this.directory, segment.slot);
+      const { handle } = native.segmentMap(path, segment.mappedBefore, end);
+      segment.map = { handle, view: undefined };
+    }
     this.#mapped.add(segment);
     return segment.map;
   }

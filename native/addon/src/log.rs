@@ -68,9 +68,10 @@ pub struct SegmentMapping {
 }
 
 /// Maps a segment shared and writable, once every block of it is allocated; `before` is the handle
-/// of a mapping of the same file that was undone, but whose checksums were kept.
+/// of a mapping of the same file that was undone, but whose checksums were kept. `end`: the log of
+/// an earlier process ends there, and is gone on with.
 #[napi]
-pub fn segment_map(path: String, before: Option<u32>) -> Result<SegmentMapping> {
+pub fn segment_map(path: String, before: Option<u32>, end: Option<u32>) -> Result<SegmentMapping> {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let (file, bytes) = open_whole(&path)?;
     // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
@@ -87,13 +88,17 @@ pub fn segment_map(path: String, before: Option<u32>) -> Result<SegmentMapping> 
     .map_err(|errno| failed("mapping", &path, errno))?;
     let handle = NEXT.fetch_add(1, Ordering::Relaxed);
     let fd = file.as_raw_fd();
+    let sums: Arc<Mutex<Sums>> = before
+        .and_then(|before| kept().remove(&before))
+        .unwrap_or_default();
+    if let Some(end) = end {
+        locked(&sums).continues(end as usize);
+    }
     let segment = Mapped {
         file: Arc::new(file),
         at: at as usize,
         bytes,
-        sums: before
-            .and_then(|before| kept().remove(&before))
-            .unwrap_or_default(),
+        sums,
         viewed: false,
     };
     lock().insert(handle, segment);
@@ -304,23 +309,19 @@ pub fn segment_verify<'env>(env: &'env Env, handle: u32) -> Result<Object<'env>>
         (file, segment.bytes, sums)
     };
     crate::pool::promise(env, move || {
-        // What is appended from now on may not stand in the file when it is read.
-        let (noted, is_whole) = {
-            let sums = locked(&sums);
-            (sums.count(), sums.is_whole())
-        };
+        let is_whole = locked(&sums).is_whole();
         let unread = |error| failed("reading", "a segment", errno_of(&error));
         let read = || Window::new(Arc::clone(&file), bytes);
         let found = match is_whole {
             true => Sums::default(),
             false => Sums::of(read()).map_err(unread)?,
         };
-        let (sums, count) = {
+        let sums = {
             let mut sums = locked(&sums);
-            let count = sums.complete(found) + noted;
-            (sums.clone(), count)
+            sums.complete(found);
+            sums.clone()
         };
-        let damaged = sums.damaged(read(), count).map_err(unread)?;
+        let damaged = sums.damaged(read()).map_err(unread)?;
         Ok(damaged
             .into_iter()
             .flat_map(|(from, to)| [from as u32, to as u32])

@@ -40,6 +40,8 @@ pub struct Sums {
     states: Vec<u32>,
     /// Nothing that stands in the segment is missing here.
     whole: bool,
+    /// From here on this process writes.
+    own: Option<usize>,
 }
 
 impl Sums {
@@ -51,6 +53,11 @@ impl Sums {
         };
     }
 
+    /// This process goes on writing at `at`: what stands behind is no record, but what a torn tail left.
+    pub fn continues(&mut self, at: usize) {
+        self.own = Some(at);
+    }
+
     /// Notes `data` at `at`; `state` is the checksum of what its record has before it. Returns the
     /// record's checksum. `each` gets the data piece by piece, while it is in the processor's cache.
     pub fn add(
@@ -60,10 +67,6 @@ impl Sums {
         state: u32,
         mut each: impl FnMut(usize, &[u8]),
     ) -> u32 {
-        while self.data.last().is_some_and(|last| last.at >= at) {
-            let gone = self.data.pop();
-            self.states.truncate(gone.map_or(0, |gone| gone.states));
-        }
         let states = self.states.len();
         self.states.push(state);
         let mut crc = state;
@@ -130,19 +133,13 @@ impl Sums {
         self.whole
     }
 
-    /// Records noted.
-    pub fn count(&self) -> usize {
-        self.data.len()
-    }
-
-    /// Takes over what `earlier` knows of the part before everything noted here; returns the number
-    /// of records taken over.
-    pub fn complete(&mut self, earlier: Self) -> usize {
+    /// Takes over what `earlier` knows of the part that this process did not write.
+    pub fn complete(&mut self, earlier: Self) {
         if self.whole {
-            return 0;
+            return;
         }
         let own = std::mem::take(self);
-        let end = own.data.first().map_or(usize::MAX, |data| data.at);
+        let end = own.own.unwrap_or(usize::MAX);
         let kept = earlier.data.partition_point(|data| data.at < end);
         let states = earlier
             .data
@@ -157,18 +154,14 @@ impl Sums {
             ..data
         }));
         self.states.extend(own.states);
+        self.own = own.own;
         self.whole = true;
-        kept
     }
 
-    /// Data of the first `count` records that does not match in `segment`: [from, to).
-    pub fn damaged(
-        &self,
-        mut segment: impl Bytes,
-        count: usize,
-    ) -> io::Result<Vec<(usize, usize)>> {
+    /// Data of records that does not match in `segment`: [from, to).
+    pub fn damaged(&self, mut segment: impl Bytes) -> io::Result<Vec<(usize, usize)>> {
         let mut found = Vec::new();
-        for data in self.data.iter().take(count) {
+        for data in &self.data {
             let (from, to) = (data.at, data.at + data.bytes);
             let sound = !data.damaged
                 && to <= segment.len()
@@ -289,7 +282,7 @@ mod tests {
         assert_eq!(sums.check(&segment, at, at + 2 * STEP), Found::Sound);
         assert_eq!(sums.check(&segment, at + 3 * STEP, large.end), Found::Sound);
         assert_eq!(
-            sums.damaged(&segment[..], sums.count()).unwrap(),
+            sums.damaged(&segment[..]).unwrap(),
             vec![(large.start, large.end)]
         );
         assert_eq!(sums.check(&segment, 10, 20), Found::Damaged);
@@ -327,39 +320,82 @@ mod tests {
         let window = || Window::new(Arc::clone(&file), flipped.len());
 
         let whole = Sums::of(&segment[..]).unwrap();
-        assert_eq!(whole.count(), 6);
-        let wrong = whole.damaged(&flipped[..], 6).unwrap();
+        assert_eq!(whole.data.len(), 6);
+        let wrong = whole.damaged(&flipped[..]).unwrap();
         let damaged = |index: usize| {
             (
                 whole.data[index].at,
                 whole.data[index].at + whole.data[index].bytes,
             )
         };
-        assert_eq!(whole.damaged(&segment[..], 4).unwrap(), []);
-        assert_eq!(wrong, whole.damaged(window(), 6).unwrap());
+        // What is not known to follow on is not trusted.
+        assert_eq!(whole.damaged(&segment[..]).unwrap(), [damaged(5)]);
+        assert_eq!(wrong, whole.damaged(window()).unwrap());
         assert!(wrong.contains(&damaged(2)));
         let (slow, quick) = (Sums::of(window()).unwrap(), Sums::of(&flipped[..]).unwrap());
         assert_eq!(slow.states, quick.states);
         assert_eq!(
-            slow.damaged(window(), 6).unwrap(),
-            quick.damaged(&flipped[..], 6).unwrap()
+            slow.damaged(window()).unwrap(),
+            quick.damaged(&flipped[..]).unwrap()
         );
-        assert_eq!(slow.damaged(window(), 3).unwrap(), [damaged(2)]);
     }
 
     #[test]
     fn what_was_there_before_is_unknown_until_it_is_completed() {
         let segment = vec![3u8; 4096];
         let mut sums = Sums::default();
+        sums.continues(1900);
         sums.add(2000, &segment[2000..2100], 5, |_, _| {});
         assert_eq!(sums.check(&segment, 100, 110), Found::Unknown);
         let mut earlier = Sums::default();
         earlier.start();
         earlier.add(100, &segment[100..200], 9, |_, _| {});
         earlier.add(2000, &segment[2000..2001], 9, |_, _| {});
-        assert_eq!(sums.complete(earlier), 1);
+        sums.complete(earlier);
         assert_eq!(sums.check(&segment, 100, 200), Found::Sound);
         assert_eq!(sums.check(&segment, 2000, 2100), Found::Sound);
         assert_eq!(sums.check(&segment, 300, 310), Found::Damaged);
+    }
+
+    #[test]
+    fn what_a_torn_tail_left_behind_is_gone_once_it_is_written_over() {
+        let mut segment = vec![0u8; 16 * 1024];
+        let record = |segment: &mut [u8], at: usize, number: u64, before: u32, data: usize| {
+            let end = at + RECORD_HEADER + data;
+            segment[at..at + 4].copy_from_slice(RECORD_MAGIC);
+            segment[at + 8..at + 12].fill(0);
+            segment[at + 12..at + 16].copy_from_slice(&(data as u32).to_le_bytes());
+            segment[at + 16..at + 24].copy_from_slice(&number.to_le_bytes());
+            segment[at + 48..at + 52].copy_from_slice(&(RECORD_HEADER as u32).to_le_bytes());
+            let crc = crc32c::crc32c_append(before, &segment[at + 8..end]);
+            segment[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+            (end, crc)
+        };
+        segment[24..32].copy_from_slice(&1u64.to_le_bytes());
+        let (end, crc) = record(&mut segment, SEGMENT_HEADER, 1, 0, 512);
+        // Record 2 was lost; 3 is left of what followed it.
+        record(&mut segment, end + 64, 3, 77, 4096);
+        let left = Sums::of(&segment[..]).unwrap();
+        assert_eq!(left.data.len(), 2);
+
+        let mut after = segment.clone();
+        let (mut at, mut before) = (end, crc);
+        for number in 2..6 {
+            (at, before) = record(&mut after, at, number, before, 0);
+        }
+        let (last, _) = record(&mut after, at, 6, before, 512);
+        let data = at + RECORD_HEADER..last;
+        let state = crc32c::crc32c_append(before, &after[at + 8..data.start]);
+        for verified_first in [true, false] {
+            let mut sums = Sums::default();
+            sums.continues(end);
+            if verified_first {
+                sums.complete(left.clone());
+            }
+            sums.add(data.start, &after[data.clone()], state, |_, _| {});
+            sums.complete(left.clone());
+            assert_eq!(sums.check(&after, data.start, data.end), Found::Sound);
+            assert_eq!(sums.damaged(&after[..]).unwrap(), []);
+        }
     }
 }
