@@ -181,7 +181,9 @@ export class Log {
 
   /** The segments written so far survive power loss, empty ones included. */
   async sealed(): Promise<void> {
-    if (this.#round === undefined) this.#begin();
+    // A sync under way may have begun before the last of them was there.
+    while (this.#round !== undefined) await this.#round;
+    this.#begin();
     await this.#round;
   }
 

@@ -81,7 +81,9 @@ export class Segments {
   #fillLater: NodeJS.Timeout | undefined;
   #closed = false;
   #nextSlot: number;
-  #namesChanged = true;
+  /** Names new so far, and how many of them a sync has made durable. */
+  #names = 1;
+  #namesSynced = 0;
   #retryAtMs = 0;
   #isStarved = false;
   #takenAtMs = Number.NEGATIVE_INFINITY;
@@ -171,7 +173,7 @@ export class Segments {
     const slot = this.#nextSlot++;
     this.#takenAtMs = systemClock.monotonicMs();
     renameSync(spare.path, segmentPath(this.directory, slot));
-    this.#namesChanged = true;
+    this.#names++;
     const segment = newSegment(slot, spare.warm, 0);
     this.#used.set(slot, segment);
     this.map(segment);
@@ -257,21 +259,22 @@ export class Segments {
     this.fill();
   }
 
-  /** True if names are new since the last `syncNames`. */
+  /** True if there are names that are not durable yet. */
   get namesChanged(): boolean {
-    return this.#namesChanged;
+    return this.#namesSynced < this.#names;
   }
 
-  /** Makes new names durable, if there are any since the last call. */
+  /** Makes new names durable, if there are any. */
   async syncNames(always = false): Promise<void> {
-    if (!this.#namesChanged && !always) return;
-    this.#namesChanged = false;
+    if (!this.namesChanged && !always) return;
+    const names = this.#names;
     const fd = openSync(this.directory, 'r');
     try {
       await promisify(fsync)(fd);
     } finally {
       closeSync(fd);
     }
+    this.#namesSynced = Math.max(this.#namesSynced, names);
   }
 
   /** Fills spares with zeros ahead of need, on the pool, between bursts; a full disk ends it until the next call. */

@@ -179,6 +179,23 @@ test('a short sync is over when it was asked for, unless somebody else asks mean
   await log.close();
 });
 
+test('a segment is there after a power loss once it was said so, whatever is being synced meanwhile', async () => {
+  const log = openLog();
+  append(log, 'm', Buffer.alloc(100));
+  const earlier = log.sync();
+  log.roll(false);
+  await log.sealed();
+  expect(log.segments.namesChanged).toBe(false);
+  await earlier;
+  log.roll(false);
+  // One who asks while another syncs the names does not take that for done.
+  const naming = log.segments.syncNames(true);
+  expect(log.segments.namesChanged).toBe(true);
+  await naming;
+  expect(log.segments.namesChanged).toBe(false);
+  await log.close();
+});
+
 test('a record damaged since it was durable is told from a torn tail', async () => {
   const log = openLog();
   for (let i = 1; i <= 4; i++) append(log, `record ${i}`, Buffer.alloc(40, i));
