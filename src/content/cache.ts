@@ -233,16 +233,18 @@ export class SliverCache {
 
   /** Empties slivers; a file that holds nothing more goes. A pack file that a flush still names keeps its bytes. */
   async #empty(file: PackFile, slivers: readonly number[]): Promise<number> {
-    const going = slivers.filter(i => file.has(i) && !file.isPinned(i));
-    const freed = await this.#freed(file, going);
+    const freed = await this.#freed(file, slivers);
     this.bytesEvicted += freed;
-    if (file.bytes === 0 && file.holders === 0) this.#remove(file);
+    if (file.bytes === 0 && file.holders === 0 && !file.removed) this.#remove(file);
     return freed;
   }
 
-  async #freed(file: PackFile, going: readonly number[]): Promise<number> {
+  async #freed(file: PackFile, slivers: readonly number[]): Promise<number> {
+    const going = () => slivers.filter(i => file.has(i) && !file.isPinned(i));
     try {
-      return going.length === 0 || (await file.isShared()) ? 0 : await file.empty(going);
+      if (going().length === 0 || (await file.isShared())) return 0;
+      // Looked at anew: a reader may have come meanwhile.
+      return await file.empty(going());
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw error;
       return file.forgetAll();

@@ -6,7 +6,6 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import { open, rename, rm, truncate, writeFile } from 'node:fs/promises';
-import { systemCode } from '../base/errors.ts';
 import { native } from '../native.ts';
 import { encodeSliverMap, type SliverMap } from './sliver-map.ts';
 
@@ -220,14 +219,21 @@ export class PackFile {
   async use<T>(work: (handle: FileHandle) => Promise<T>): Promise<T> {
     this.#users++;
     try {
-      this.#handle ??= open(this.path, 'r+');
-      return await work(await this.#handle);
-    } catch (error) {
-      if (systemCode(error) === 'ENOENT') this.#handle = undefined;
-      throw error;
+      return await work(await this.#open());
     } finally {
       if (--this.#users === 0) await this.#closeRetired();
     }
+  }
+
+  /** One descriptor for all; an attempt that failed is not the next one's. */
+  #open(): Promise<FileHandle> {
+    if (this.#handle !== undefined) return this.#handle;
+    const opening = open(this.path, 'r+');
+    this.#handle = opening;
+    opening.catch(() => {
+      if (this.#handle === opening) this.#handle = undefined;
+    });
+    return opening;
   }
 
   async #make(): Promise<void> {

@@ -2,9 +2,12 @@
 import { randomBytes } from 'node:crypto';
 import {
   linkSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
+  rmdirSync,
   rmSync,
   statSync,
   truncateSync,
@@ -147,6 +150,22 @@ test('a damaged map or file is thrown away at the next start, and the bytes come
   expect(source.requests.at(-1)!.verify).toBe(true);
 });
 
+test('a cache file that could not be opened once is opened the next time', async () => {
+  const plains = plainsOf([100_000]);
+  const pack = source.add(await sealPack(1, plains));
+  const first = await openContent();
+  await whole(first, pack.frames[0]!);
+  await first.close();
+  const content = await openContent();
+  const aside = `${pathOf(pack)}.aside`;
+  renameSync(pathOf(pack), aside);
+  mkdirSync(pathOf(pack));
+  await expect(whole(content, pack.frames[0]!)).rejects.toThrow('EISDIR');
+  rmdirSync(pathOf(pack));
+  renameSync(aside, pathOf(pack));
+  expectSame(await whole(content, pack.frames[0]!), plains[0]);
+});
+
 test('a pack file that a flush still names is never punched', async () => {
   const plains = plainsOf([100_000, 100_000]);
   const pack = source.add(await sealPack(1, plains));
@@ -162,6 +181,20 @@ test('a pack file that a flush still names is never punched', async () => {
   expectSame(await whole(content, pack.frames[1]!), plains[1]);
   expect(content.counters.tagFailures).toBe(1);
   expectSame(readFileSync(other), bad);
+});
+
+test('what a reader uses is not emptied under it, however far that has got', async () => {
+  const plains = plainsOf([100_000, 200_000]);
+  const pack = source.add(await sealPack(1, plains));
+  source.fault = () => 'slow';
+  const content = await openContent();
+  await whole(content, pack.frames[0]!);
+  // The second frame begins in the last sliver of the first, and waits for others.
+  const dropping = content.drop();
+  const reading = whole(content, pack.frames[1]!);
+  await dropping;
+  expectSame(await reading, plains[1]);
+  expect(content.counters.tagFailures).toBe(0);
 });
 
 test('wrong bytes are fetched again with proof, once; what stays wrong is called unverified', async () => {
