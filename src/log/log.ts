@@ -53,6 +53,7 @@ export class Log {
   #head: Segment | undefined;
   readonly #dirty = new Set<Segment>();
   #syncedSeq: Seq;
+  #firmSlot: number;
   #unsyncedBytes = 0;
   #round: Promise<void> | undefined;
   /** Syncs that are not to be waited for yet. */
@@ -69,6 +70,7 @@ export class Log {
     );
     this.#position = end;
     this.#syncedSeq = end.seq;
+    this.#firmSlot = end.slot;
     if (end.slot === 0) return;
     this.#head = this.segments.get(end.slot);
     this.segments.map(this.#head, end.offset);
@@ -82,6 +84,11 @@ export class Log {
   /** Records up to here survive power loss. */
   get syncedSeq(): Seq {
     return this.#syncedSeq;
+  }
+
+  /** A segment whose name and header survive power loss: older ones may go, slots never go back behind it. */
+  get firmSlot(): number {
+    return this.#firmSlot;
   }
 
   /** The segment being written. */
@@ -213,7 +220,7 @@ export class Log {
 
   /** Begins a round; one that is over within `patience` microseconds never shows. */
   #begin(patience = 0, company = -1): void {
-    const upTo = this.#position.seq;
+    const upTo = this.#position;
     const dirty = [...this.#dirty];
     this.#dirty.clear();
     this.#unsyncedBytes = 0;
@@ -240,9 +247,10 @@ export class Log {
       });
   }
 
-  #synced(upTo: Seq): void {
-    this.#syncedSeq = upTo;
-    this.#onSynced(upTo);
+  #synced({ slot, seq }: LogPosition): void {
+    this.#firmSlot = slot;
+    this.#syncedSeq = seq;
+    this.#onSynced(seq);
   }
 
   #fail(dirty: readonly Segment[], cause: unknown): never {

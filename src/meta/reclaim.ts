@@ -167,8 +167,9 @@ export class Reclaimer {
 
   #isFree(segment: Segment): boolean {
     const { log } = this.#host;
-    if (segment === log.head || segment.liveBytes > 0 || segment.lastSeq > this.#durable)
-      return false;
+    // Without a later one that lasts, a power loss could take the log back to slots that were used.
+    if (segment.slot >= log.firmSlot) return false;
+    if (segment.liveBytes > 0 || segment.lastSeq > this.#durable) return false;
     for (const slot of this.#pins.values()) if (segment.slot <= slot) return false;
     return true;
   }

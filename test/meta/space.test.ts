@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Errno } from '../../src/base/errno.ts';
-import { stagedPlace } from '../../src/log/place.ts';
+import { slotsIn, stagedPlace } from '../../src/log/place.ts';
 import { checkIndex } from '../../src/meta/check.ts';
 import type { MetaIndex } from '../../src/meta/index.ts';
 import type { PackCommit } from '../../src/meta/types.ts';
@@ -173,6 +173,26 @@ test('dead segments go, half-dead ones are emptied, reclaim leaves no byte', asy
   }
   await index.close();
   expect(checkIndex(place.directory)).toEqual([]);
+});
+
+test('a dead segment stays until a later one is sure to survive a power loss: slots never go back', async () => {
+  const index = await openSmall(place);
+  const data = Buffer.alloc(700_000, 1);
+  const change = index.change();
+  change.removeInode(addFile(index, 'a', data));
+  change.removeDentry(1, 'a');
+  expect(change.commit()).toBe(0);
+  const snapshot = await index.snapshot(join(place.root, 'copy'));
+  addFile(index, 'b', data);
+  await snapshot.release();
+  await new Promise(resolve => setImmediate(resolve));
+  expect(index.log.syncedSeq).toBeLessThan(index.log.lastSeq);
+  expect(slotsIn(place.logDirectory)).toEqual([1, 2]);
+  await index.sync();
+  await (await index.snapshot(join(place.root, 'copy'))).release();
+  await new Promise(resolve => setImmediate(resolve));
+  expect(slotsIn(place.logDirectory)).toEqual([2]);
+  await index.close();
 });
 
 /** Runs with a log on a disk of 24 MiB. */
