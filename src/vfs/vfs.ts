@@ -28,6 +28,9 @@ import { DiskSpace, volumeFigures } from './statfs.ts';
 import { type FileTime, Tree } from './tree.ts';
 import { getxattr, listxattr, removexattr, setxattr } from './xattrs.ts';
 
+/** Each who waits goes on in a turn of its own: a change is answered before another is made (S-44). */
+const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve));
+
 /** What a mount's file system is made of. */
 export interface VfsParts {
   readonly index: Index;
@@ -91,7 +94,7 @@ export class Vfs implements Filesystem {
         index.cause.request = 0;
       }
     };
-    return index.relief()?.then(again, () => answer) ?? answer;
+    return index.relief()?.then(turn).then(again, () => answer) ?? answer;
   }
 
   lookup(_caller: Caller, parent: Ino, name: Name): Answer<Attr> {

@@ -167,6 +167,27 @@ describe('content', () => {
     expect(await vfs.mkdir(stopped, 1, 'd', 0o755, 0)).toBe(-Errno.EINTR);
   });
 
+  test('S-19, S-44: of several that wait for space, each is answered before the next change is made', async () => {
+    const { vfs, index } = memoryVfs();
+    index.full = true;
+    const relief = Promise.resolve().then(() => {
+      index.full = false;
+    });
+    index.reliefs = () => relief;
+    const order: string[] = [];
+    const append = index.change.bind(index);
+    const waiting = ['a', 'b', 'c'].map(name => {
+      index.cause.request = name.charCodeAt(0);
+      return (vfs.mkdir(root, 1, name, 0o755, 0) as Promise<unknown>).then(() => order.push(name));
+    });
+    index.change = () => {
+      order.push(`change for ${String.fromCharCode(index.cause.request)}`);
+      return append();
+    };
+    await Promise.all(waiting);
+    expect(order).toEqual(['a', 'b', 'c'].flatMap(name => [`change for ${name}`, name]));
+  });
+
   test('S-20: fsync and fsyncdir reach the log', async () => {
     const parts = memoryVfs();
     expect(await parts.vfs.fsync(root, file(parts), true)).toBe(0);
