@@ -3,6 +3,7 @@
  * told to send again what has no answer, the one change among it that was made already is answered
  * from the log, and files without a name are kept as long as the kernel holds them.
  */
+import { failpoint } from '../base/failpoints.ts';
 import type { Ino } from '../base/ids.ts';
 import type { Shown } from '../fuse/filesystem.ts';
 import type { Mount } from '../fuse/mount.ts';
@@ -39,6 +40,7 @@ export const takeUp = async (
   }
   vfs.takeOver();
   const orphans = index.orphans();
+  failpoint('fuse.resend');
   await resend(mount.device);
   const ended = session.run();
   const unanswered = lastAnswer?.isNameless === true ? lastAnswer.ino : 0;
