@@ -94,7 +94,8 @@ export class Vfs implements Filesystem {
         index.cause.request = 0;
       }
     };
-    return index.relief()?.then(turn).then(again, () => answer) ?? answer;
+    const relief = index.relief();
+    return relief === undefined ? answer : relief.then(turn).then(again, () => answer);
   }
 
   lookup(_caller: Caller, parent: Ino, name: Name): Answer<Attr> {

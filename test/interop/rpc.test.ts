@@ -3,11 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { systemClock } from '../../src/base/clock.ts';
+import { BootTime, systemClock } from '../../src/base/clock.ts';
 import { systemRandom } from '../../src/base/random.ts';
 import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts';
 import { Versioned } from '../../src/walrus/chain/layouts.ts';
 import { SuiRpc } from '../../src/walrus/chain/rpc.ts';
+import { Connections } from '../../src/walrus/connections.ts';
 import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
 import { bytesOf, encode, publish, registerRequest } from '../support/blobs.ts';
@@ -198,6 +199,25 @@ test('a transaction never arrives at one address: it is sent to the next, same d
   expect(result).toMatchObject({ ok: true, digest: tx.digest });
   expect(second.calls).toContain('ExecuteTransaction');
   await network.close();
+});
+
+test('connections are kept, and made anew after the machine slept', async () => {
+  const machine = { awakeMs: 5000, sleptMs: 0 };
+  const time = new BootTime({
+    awakeMs: () => machine.awakeMs,
+    uptimeMs: () => machine.awakeMs + machine.sleptMs,
+  });
+  const parts = { clock: systemClock, random: systemRandom };
+  const rpc = new SuiRpc('localnet', [first.url], parts, new Connections({ connections: 1 }, time));
+  const before = first.connections;
+  let calls = 0;
+  for (const connections of [1, 1, 2, 2]) {
+    await rpc.epoch();
+    expect(first.connections - before).toBe(connections);
+    machine.awakeMs += 1000;
+    if (++calls === 2) machine.sleptMs = 60_000;
+  }
+  await rpc.close();
 });
 
 /** Ids of the package that types carry and of the one that is called. */

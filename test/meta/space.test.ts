@@ -195,6 +195,24 @@ test('a dead segment stays until a later one is sure to survive a power loss: sl
   await index.close();
 });
 
+test('what a snapshot may still read stays until it is released, however dead', async () => {
+  const index = await openSmall(place);
+  const data = Buffer.alloc(700_000, 1);
+  const ino = addFile(index, 'a', data);
+  const snapshot = await index.snapshot(join(place.root, 'copy'));
+  const change = index.change();
+  change.removeInode(ino);
+  change.removeDentry(1, 'a');
+  expect(change.commit()).toBe(0);
+  addFile(index, 'b', data);
+  await index.reclaim();
+  expect(slotsIn(place.logDirectory)).toEqual([1, 2]);
+  await snapshot.release();
+  await index.reclaim();
+  expect(slotsIn(place.logDirectory)).not.toContain(1);
+  await index.close();
+});
+
 /** Runs with a log on a disk of 24 MiB. */
 const onSmallDisk = async (
   run: (where: { directory: string; logDirectory: string }, mount: string) => Promise<void>,

@@ -21,6 +21,8 @@ export class RpcProxy {
   readonly #server: Server;
   /** Methods called, in order (`ExecuteTransaction` …). */
   readonly calls: string[] = [];
+  /** Connections made to it so far. */
+  connections = 0;
   /** Decides a call by its method, at once or later. */
   passage: (method: string) => Passage | Promise<Passage> = () => 'pass';
   /** Alters answers, or holds them back. */
@@ -38,6 +40,7 @@ export class RpcProxy {
   static async start(rpcUrl: string): Promise<RpcProxy> {
     const server = createServer();
     const proxy = new RpcProxy(server);
+    server.on('connection', () => proxy.connections++);
     server.on('request', async (request, response) => {
       const method = request.url!.split('/').at(-1)!;
       proxy.calls.push(method);

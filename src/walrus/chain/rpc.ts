@@ -4,12 +4,12 @@
  * in `details.grpc`. Nothing here knows Walrus.
  */
 import { type GrpcTypes, RpcError, SuiGrpcClient } from '@mysten/sui/grpc';
-import { Agent, fetch as undiciFetch } from 'undici';
+import { fetch as undiciFetch } from 'undici';
 import { within } from '../../base/abort.ts';
-import { bootTime } from '../../base/clock.ts';
 import { messageOf, TuskError } from '../../base/errors.ts';
 import type { SuiId } from '../../base/ids.ts';
 import { log } from '../../base/log.ts';
+import { Connections } from '../connections.ts';
 import { type Parts, type RetryPolicy, retry } from '../retry.ts';
 
 const CALL_TIMEOUT_MS = 15_000;
@@ -51,22 +51,26 @@ const toTuskError = (what: string, url: string, error: unknown): unknown => {
   return new TuskError(code, text, { cause: error, details: { grpc, what } });
 };
 
-const newAgent = (): Agent => new Agent({ connections: 16, keepAliveTimeout: 10_000 });
+const CONNECTIONS = { connections: 16, keepAliveTimeout: 10_000 };
 
 /** A shared connection to one network's fullnodes. */
 export class SuiRpc {
   readonly #urls: readonly string[];
   readonly #clients: readonly SuiGrpcClient[];
-  #agent = newAgent();
-  /** The sleep of the machine that the agent's connections have outlived. */
-  #sleptMs = bootTime.sleptMs;
+  readonly #connections: Connections;
   readonly #parts: Parts;
   readonly #lifetime = new AbortController();
   /** When each address last failed; those that never did come first. */
   readonly #failedMs: number[];
 
-  constructor(network: string, urls: readonly string[], parts: Parts) {
+  constructor(
+    network: string,
+    urls: readonly string[],
+    parts: Parts,
+    connections = new Connections(CONNECTIONS),
+  ) {
     this.#urls = urls;
+    this.#connections = connections;
     this.#parts = parts;
     this.#failedMs = urls.map(() => Number.NEGATIVE_INFINITY);
     const agentFetch = ((url: string, init: object) =>
@@ -83,20 +87,9 @@ export class SuiRpc {
     return usable >= 0 ? usable : this.#failedMs.indexOf(Math.min(...this.#failedMs));
   }
 
-  /** Connections; new ones after the machine slept, since the old ones are dead. */
-  #dispatcher(): Agent {
-    bootTime.nowMs();
-    if (bootTime.sleptMs !== this.#sleptMs) {
-      this.#sleptMs = bootTime.sleptMs;
-      void this.#agent.destroy();
-      this.#agent = newAgent();
-    }
-    return this.#agent;
-  }
-
   async #fetch(url: string, init: object): Promise<Response> {
     // What wraps its errors drops their cause, where fetch keeps the reason.
-    const answer = await undiciFetch(url, { ...init, dispatcher: this.#dispatcher() }).catch(
+    const answer = await undiciFetch(url, { ...init, dispatcher: this.#connections.agent }).catch(
       (error: unknown) => {
         throw new Error(messageOf(error), { cause: error });
       },
@@ -225,6 +218,6 @@ export class SuiRpc {
   /** Closes every connection; calls under way reject. */
   async close(): Promise<void> {
     this.#lifetime.abort(new TuskError('aborted', 'the connection to Sui was closed'));
-    await this.#agent.destroy();
+    await this.#connections.close();
   }
 }

@@ -3,7 +3,7 @@
  * ranges (`GET /v1/blobs/{blob_id}`, as the official ones answer). They stand in where nodes cannot
  * be reached. They are trusted no more than nodes: what they send is verified like slivers.
  */
-import { Agent, request } from 'undici';
+import { request } from 'undici';
 import { deadline } from '../../base/abort.ts';
 import type { Clock } from '../../base/clock.ts';
 import { messageOf } from '../../base/errors.ts';
@@ -11,6 +11,7 @@ import { type BlobId, blobIdFromBytes } from '../../base/ids.ts';
 import { log } from '../../base/log.ts';
 import type { RateLimiter } from '../../base/rate.ts';
 import { native } from '../../native.ts';
+import { Connections } from '../connections.ts';
 import type { BlobRef } from '../network.ts';
 
 const REQUEST_MS = 30_000;
@@ -25,7 +26,7 @@ export class Aggregators {
   readonly #urls: readonly string[];
   readonly #clock: Clock;
   readonly #download: RateLimiter;
-  readonly #agent = new Agent();
+  readonly #connections = new Connections();
   /** When each that lied may be asked again. */
   readonly #shunnedUntilMs = new Map<string, number>();
 
@@ -77,7 +78,7 @@ export class Aggregators {
 
   /** Closes the connections. */
   close(): Promise<void> {
-    return this.#agent.destroy();
+    return this.#connections.close();
   }
 
   /** One after the other until `use` finds its bytes right; who sent wrong ones is left alone for a while. */
@@ -111,7 +112,8 @@ export class Aggregators {
     signal: AbortSignal,
   ): Promise<Buffer> {
     const headers = range === undefined ? {} : { range: `bytes=${range.from}-${range.to - 1}` };
-    const { statusCode, body } = await request(url, { dispatcher: this.#agent, headers, signal });
+    const dispatcher = this.#connections.agent;
+    const { statusCode, body } = await request(url, { dispatcher, headers, signal });
     const max = range === undefined ? WHOLE_BYTES_MAX : range.to - range.from;
     const chunks: Buffer[] = [];
     let length = 0;

@@ -6,6 +6,7 @@
  */
 import { type FileHandle, open } from 'node:fs/promises';
 import { abortError, type Deadline, deadline } from '../../base/abort.ts';
+import { after } from '../../base/clock.ts';
 import { messageOf, TuskError } from '../../base/errors.ts';
 import { log } from '../../base/log.ts';
 import { type BlobShape, native } from '../../native.ts';
@@ -71,7 +72,8 @@ class Upload {
   readonly #limit: Deadline;
   readonly #progress: StoreProgress;
   #failures = new Map<StorageNode, unknown>();
-  #tailTimer: NodeJS.Timeout | undefined;
+  /** Calls off the end of the tail, once that is set. */
+  #tail: (() => void) | undefined;
 
   constructor(parts: UploadParts, file: EncodedFile, object: StoredObject, options: UploadOptions) {
     const { promise, resolve, reject } = Promise.withResolvers<Certificate>();
@@ -97,7 +99,7 @@ class Upload {
     } catch (error) {
       this.#settle.reject(error);
     } finally {
-      clearTimeout(this.#tailTimer);
+      this.#tail?.();
       this.#limit.done();
     }
     return { shards: this.#storedShards(committee), missing: this.#missing() };
@@ -186,7 +188,7 @@ class Upload {
       await this.#confirm(node, round, confirmations, limit.signal);
     } catch (error) {
       // A node that gave its shards away is the first to show that the committee is an old one.
-      if (isReassigned(error) && this.#tailTimer === undefined) await round.isOld();
+      if (isReassigned(error) && this.#tail === undefined) await round.isOld();
       this.#failures.set(node, error);
       log('walrus').info({ node: node.name, why: messageOf(error) }, 'node not stored');
     } finally {
@@ -213,7 +215,7 @@ class Upload {
       const epoch = epochOfConfirmation(raw.message, confirmations.message);
       if (epoch === undefined || !isSigned(node, raw)) throw this.#lied(node);
       // Behind the certificate it only matters that the node has everything.
-      if (this.#tailTimer !== undefined) return;
+      if (this.#tail !== undefined) return;
       if (epoch > round.committee.epoch) await round.isOld();
       if (clock.monotonicMs() - startMs > EPOCH_LAG_MS) {
         throw new TuskError(
@@ -228,16 +230,15 @@ class Upload {
 
   #confirmed(node: StorageNode, { signature }: RawConfirmation, confirmations: Confirmations) {
     confirmations.add(node, signature);
-    if (confirmations.isQuorum && this.#tailTimer === undefined) {
+    if (confirmations.isQuorum && this.#tail === undefined) {
       for (const liar of confirmations.verify()) this.#lied(liar);
     }
     this.#progress.shardsConfirmed = confirmations.shards;
     this.#options.onProgress?.(this.#progress);
-    if (!confirmations.isQuorum || this.#tailTimer !== undefined) return;
+    if (!confirmations.isQuorum || this.#tail !== undefined) return;
     this.#settle.resolve(confirmations.certificate());
-    this.#tailTimer = setTimeout(
-      () => this.#limit.controller.abort(new TuskError('timeout', 'the tail of the upload ended')),
-      this.#options.tailMs,
+    this.#tail = after(this.#options.tailMs, () =>
+      this.#limit.controller.abort(new TuskError('timeout', 'the tail of the upload ended')),
     );
   }
 
