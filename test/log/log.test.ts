@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as turnOfLoop } from 'node:timers/promises';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Log } from '../../src/log/log.ts';
 import { segmentPath, slotsIn, stagedPlace } from '../../src/log/place.ts';
 import { LogReader } from '../../src/log/reader.ts';
@@ -40,6 +40,10 @@ const append = (log: Log, mutations: string, data: Buffer): number => {
   scratch.write(mutations, RECORD_HEADER_BYTES, 'latin1');
   log.append(room, { request: 8, timeMs: 5, inodes: 6, contentBytes: 7 }, scratch, data);
   return room.dataAddr;
+};
+
+const fail = (): never => {
+  throw new Error('EIO: fdatasync of a segment');
 };
 
 const readAll = (where: string, applied = 0): { texts: string[]; end: LogPosition } => {
@@ -157,6 +161,15 @@ test('a log that lost the records which the index needs is refused', async () =>
   expect(readdirSync(directory).every(name => name.endsWith('.seg'))).toBe(true);
 });
 
+test('slots go on behind every file that is there, also one that was never begun for good', async () => {
+  writeFileSync(segmentPath(directory, 7), Buffer.alloc(SEGMENT, 1));
+  const log = openLog();
+  append(log, 'a', Buffer.alloc(10));
+  await log.sync();
+  expect(slotsIn(directory)).toEqual([8]);
+  await log.close();
+});
+
 test('a short sync is over when it was asked for, unless somebody else asks meanwhile', async () => {
   const log = openLog();
   append(log, 'a', Buffer.alloc(0));
@@ -195,6 +208,30 @@ test('a segment is there after a power loss once it was said so, whatever is bei
   expect(log.segments.namesChanged).toBe(false);
   await log.close();
 });
+
+test.each([
+  ['at once', () => fail()],
+  ['later', async () => fail()],
+] as const)(
+  'a sync that fails (%s) ends the log, though the next would succeed',
+  async (_, sync) => {
+    const log = openLog();
+    await log.sync();
+    const failures: string[] = [];
+    log.listen(
+      () => {},
+      error => failures.push(error.message),
+    );
+    append(log, 'a', Buffer.alloc(0));
+    const spy = vi.spyOn(native, 'segmentSync').mockImplementationOnce(sync);
+    for (let i = 0; i < 2; i++)
+      await expect(log.sync()).rejects.toThrow('could not be made durable');
+    expect([log.syncNow(-1), log.syncedSeq, failures.length]).toEqual([false, 0, 1]);
+    expect(spy).toHaveBeenCalledTimes(1);
+    vi.restoreAllMocks();
+    await log.abandon();
+  },
+);
 
 test('a record damaged since it was durable is told from a torn tail', async () => {
   const log = openLog();

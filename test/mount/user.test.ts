@@ -49,7 +49,7 @@ const withMount = (script: string): Promise<string> =>
 test('S-37: a plain user mounts, uses, and unmounts with fusermount3', async () => {
   const out = await withMount(`
     grep " $PWD/drive " /proc/self/mounts
-    user bash -euc 'cd drive; stat -c "%u %A" .; head -c 3000000 /dev/zero > f; mkdir d; mv f d/; cat d/f | wc -c'
+    user bash -Eeuc 'cd drive; stat -c "%u %A" .; head -c 3000000 /dev/zero > f; mkdir d; mv f d/; cat d/f | wc -c'
     user fusermount3 -u drive
     wait $pid; echo ended $?
     serve; user stat -c %s drive/d/f; user fusermount3 -u drive; wait $pid`);
@@ -83,4 +83,22 @@ test("S-37, S-43: a plain user's mount outlives its daemon", async () => {
     user cat drive/kept
     user fusermount3 -u drive; wait $pid; echo ended $?`);
   expect(out).toBe('kept\nended 0\n');
+});
+
+test("root of a container's user namespace mounts by itself, and its mount outlives its daemon", async () => {
+  const out = await withMount(`
+    user fusermount3 -u drive; wait $pid; rm -r state/*
+    cat > inner <<'END'
+      "$0" "$1" "$PWD/state" "$PWD/drive" > /dev/null & pid=$!
+      trap 'umount -l drive' ERR
+      for i in {1..100}; do grep " $PWD/drive " /proc/self/mounts && break; sleep 0.1; done
+      echo kept > drive/file; stat -c %u drive/file
+      kill -9 $(cat /proc/$pid/task/$pid/children)
+      cat drive/file
+      umount drive; wait $pid; echo ended $?
+END
+    user unshare --user --map-root-user --mount bash -Eeuc "$(cat inner)" "${process.execPath}" "${keeper}"`);
+  const [mount, ...rest] = out.trim().split('\n');
+  expect(mount).toContain(' fuse.tuskfs rw,');
+  expect(rest).toEqual(['0', 'kept', 'ended 0']);
 });
