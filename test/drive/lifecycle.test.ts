@@ -56,6 +56,23 @@ describe('the life of a mount', () => {
     await ended(pid, mountPoint);
   });
 
+  it('S-41: a signal takes over what programs have written to files that they keep open', async () => {
+    const mountPoint = await sandbox.mount('drive');
+    const { pid } = await sandbox.where('drive');
+    const holder = sandbox.spawn('python3', [
+      '-c',
+      `import os, time; f = os.open('${mountPoint}/held', os.O_CREAT | os.O_WRONLY)
+os.write(f, b'written'); os.open('written', os.O_CREAT); time.sleep(100)`,
+    ]);
+    await until('the file is written', () => existsSync(sandbox.path('written')));
+    process.kill(pid, 'SIGTERM');
+    await ended(pid, mountPoint);
+    holder.kill();
+    await sandbox.mount('drive');
+    expect(await sandbox.sh(`cat ${mountPoint}/held`)).toBe('written');
+    await sandbox.umount(mountPoint);
+  });
+
   it('a second signal leaves the rest staged', async () => {
     const mountPoint = await sandbox.mount('drive');
     const { pid } = await sandbox.status('drive');

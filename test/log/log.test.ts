@@ -152,6 +152,27 @@ test('records behind a torn one never come back, although their bytes are whole'
   expect(readAll(directory).texts.length).toBe(3);
 });
 
+test('a segment that followed other records than those before it now never comes back', async () => {
+  const log = openLog();
+  for (let i = 1; i <= 4; i++) append(log, `record ${i}`, Buffer.alloc(100 * KiB, i));
+  await log.close();
+  const [first, second] = [1, 2].map(slot => segmentPath(directory, slot));
+  const left = readFileSync(second!);
+  const bytes = readFileSync(first!);
+  bytes[bytes.indexOf('record 2')]! ^= 1;
+  writeFileSync(first!, bytes);
+  const { texts, end } = readAll(directory);
+  expect(texts).toHaveLength(1);
+  const again = openLog(end);
+  append(again, 'renewed2', Buffer.alloc(100 * KiB, 2));
+  await again.close();
+  writeFileSync(second!, left);
+  expect(readAll(directory).texts.map(text => text.split(':')[1])).toEqual([
+    'record 1',
+    'renewed2',
+  ]);
+});
+
 test('a log that lost the records which the index needs is refused', async () => {
   const log = openLog();
   for (let i = 1; i <= 12; i++) append(log, `record ${i}`, Buffer.alloc(60 * KiB, i));

@@ -69,6 +69,7 @@ test('a pack replaces exactly what was not written meanwhile, and its bytes leav
     ],
   };
   expect(await index.commitPack(commit)).toEqual({ applied: 1, superseded: 2 });
+  expect(index.isSynced()).toBe(true);
   await snapshot.release();
   expect(index.extents(ino, 0, 300_000)).toMatchObject([
     { offset: 0, length: 100_000, addr: -1, frame: 7, at: 0 },
