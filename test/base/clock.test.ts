@@ -1,7 +1,8 @@
 /** Time that counts sleep: the machine's own figures, played. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { raceSignal, within } from '../../src/base/abort.ts';
 import { after, BootTime, bootTime, clockOf } from '../../src/base/clock.ts';
 import type { StorageNode } from '../../src/walrus/network.ts';
 import { NodeHttp } from '../../src/walrus/nodes/http.ts';
@@ -55,6 +56,28 @@ test('a wait of an hour is over soon after a sleep that was longer; one that is 
   state.sleptMs = 3_700_000;
   await waits;
   expect(performance.now() - start).toBeLessThan(30_000);
+});
+
+test('a deadline for work, and the time that a node has to answer, pass in a sleep', async () => {
+  const server = createServer(() => {});
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const node = { name: 'node', address, networkPublicKey: Buffer.alloc(33) };
+  const { state, time } = machine();
+  const look = vi.spyOn(bootTime, 'nowMs').mockImplementation(() => time.nowMs());
+  const http = new NodeHttp('http', time);
+  const { signal } = new AbortController();
+  const limits = { timeoutMs: 3_600_000, signal };
+  const start = performance.now();
+  const answer = http.json(node as unknown as StorageNode, { method: 'GET', path: '/', ...limits });
+  const work = within(signal, 3_600_000, limit => raceSignal(new Promise(() => {}), limit));
+  state.sleptMs = 3_700_000;
+  const late = { status: 'rejected', reason: { code: 'timeout' } };
+  expect(await Promise.allSettled([work, answer])).toMatchObject([late, late]);
+  expect(performance.now() - start).toBeLessThan(30_000);
+  look.mockRestore();
+  await http.close();
+  server.close();
 });
 
 test('connections to nodes are made anew after a sleep, and what waits on old ones fails as transient', async () => {

@@ -292,6 +292,19 @@ class SlowFilesystem extends MemoryFilesystem {
   }
 }
 
+test('who was interrupted is answered within a second, whatever it waits for, and once', async () => {
+  const fs = new SlowFilesystem();
+  const { device } = open(fs);
+  fs.gate = Promise.withResolvers();
+  device.feed(request(Op.GETATTR, 1, fields(0, 0, 0n), 10n));
+  device.feed(request(Op.INTERRUPT, 0, fields(10n), 11n));
+  const { answers } = device;
+  await expect.poll(() => answers.length, { timeout: 10_000 }).toBe(1);
+  fs.gate.resolve();
+  await new Promise(resolve => setImmediate(resolve));
+  expect(answers.map(({ error, unique }) => [error, unique])).toEqual([[EINTR, 10n]]);
+});
+
 test('promises: late answers, errors, interruption, end of the mount', async () => {
   const fs = new SlowFilesystem();
   const { device, session, end } = open(fs);
