@@ -2,7 +2,7 @@
  * Reads the records of the log in order, from files: used by the index writer, both to replay
  * after a start (verifying) and to follow the running log (trusting what it was told is synced).
  */
-import { existsSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { TuskError } from '../base/errors.ts';
 import { syncDirectory } from '../base/files.ts';
 import type { Seq } from '../base/ids.ts';
@@ -14,6 +14,7 @@ import {
   provesDurable,
   readRecord,
   readSegmentHeader,
+  SEGMENT_HEADER_BYTES,
 } from './record.ts';
 
 const NOTHING = Buffer.alloc(0);
@@ -24,11 +25,27 @@ interface OpenSegment {
   bytes: Buffer;
 }
 
+/** As `readSegmentHeader`, of a file that may not be there. */
+const headerOf = (directory: string, slot: number): ReturnType<typeof readSegmentHeader> => {
+  const path = segmentPath(directory, slot);
+  if (!existsSync(path)) return undefined;
+  const fd = openSync(path, 'r');
+  try {
+    const header = Buffer.alloc(SEGMENT_HEADER_BYTES);
+    readSync(fd, header, 0, header.length, 0);
+    return readSegmentHeader(header, slot);
+  } finally {
+    closeSync(fd);
+  }
+};
+
 /** A cursor over the log's records. */
 export class LogReader {
   readonly #directory: string;
   #open: OpenSegment | undefined;
   #at: LogPosition;
+  /** How the segment behind the one at hand begins, as of the last look. */
+  #following: ReturnType<typeof readSegmentHeader>;
   /** Where the last record stands that was passed and answers a request. */
   #answeredAt: LogPosition | undefined;
 
@@ -67,16 +84,27 @@ export class LogReader {
     return this.#at;
   }
 
-  /** The next record, or undefined at the end; its views live until the next call. */
+  /**
+   * More is synced: to be called before that is read without being verified. Behind the last record of
+   * a segment stands what its file held in an earlier life, even content that looks like a record;
+   * only how the following segment begins tells that the log went on there.
+   */
+  follow(): void {
+    this.#following = headerOf(this.#directory, this.#at.slot + 1);
+  }
+
+  /** The next record, or undefined at the end; its views live until the next call. `verify: false`: see `follow`. */
   next(verify: boolean): LogRecord | undefined {
     if (this.#at.slot === 0 && !this.#startAtFirst()) return undefined;
     for (;;) {
+      if (!verify && this.#advance()) continue;
       const segment = this.#map(this.#at.slot);
       const found = readRecord(segment.bytes, this.#at, verify);
       if (found !== undefined) {
         this.#pass(found);
         return found.record;
       }
+      this.follow();
       if (!this.#advance()) return undefined;
     }
   }
@@ -122,8 +150,12 @@ export class LogReader {
   #skip(applied: Seq): void {
     while (this.#at.slot !== 0 && this.#at.seq < applied) {
       const found = readRecord(this.#map(this.#at.slot).bytes, this.#at, false);
-      if (found !== undefined) this.#pass(found);
-      else if (!this.#advance()) {
+      if (found !== undefined) {
+        this.#pass(found);
+        continue;
+      }
+      this.follow();
+      if (!this.#advance()) {
         // What was applied needs no reading: the log goes on in a segment of its own.
         const { slot } = this.#at;
         this.#at = { slot, offset: this.#map(slot).bytes.length, seq: applied, crc: 0 };
@@ -137,6 +169,7 @@ export class LogReader {
       const first = readSegmentHeader(this.#map(slot).bytes, slot);
       if (first === undefined || first.seq !== this.#at.seq) continue;
       this.#at = first;
+      this.follow();
       return true;
     }
     return false;
@@ -144,12 +177,11 @@ export class LogReader {
 
   /** Goes on to the following segment if it continues exactly where this one ends. */
   #advance(): boolean {
-    const slot = this.#at.slot + 1;
-    if (!existsSync(segmentPath(this.#directory, slot))) return false;
-    const first = readSegmentHeader(this.#map(slot).bytes, slot);
-    if (first === undefined || first.seq !== this.#at.seq || first.follows !== this.#at.crc)
-      return false;
+    const first = this.#following;
+    if (first?.slot !== this.#at.slot + 1) return false;
+    if (first.seq !== this.#at.seq || first.follows !== this.#at.crc) return false;
     this.#at = first;
+    this.follow();
     return true;
   }
 

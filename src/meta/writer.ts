@@ -223,6 +223,7 @@ class Writer {
       this.#reader = new LogReader(settings.logDirectory, from);
     }
     const upTo = Math.min(target, from + settings.batchRecords);
+    this.#reader.follow();
     this.#applier.begin();
     try {
       while (this.#reader.position.seq < upTo) {

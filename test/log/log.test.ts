@@ -173,6 +173,39 @@ test('a segment that followed other records than those before it now never comes
   ]);
 });
 
+test('what a file held in an earlier life is no record to whoever follows the log', async () => {
+  const log = openLog();
+  // Content that looks like record 3, at every page.
+  const page = Buffer.alloc(4096);
+  page.write('TKLR');
+  for (const [at, value] of [
+    [8, 6],
+    [16, 3],
+    [48, RECORD_HEADER_BYTES + 6],
+  ] as const)
+    page.writeUInt32LE(value, at);
+  page.write('forged', RECORD_HEADER_BYTES);
+  append(log, 'first', Buffer.alloc(SEGMENT - 4096, page));
+  const { slot } = log.head!;
+  log.roll(false);
+  await log.sealed();
+  log.segments.free(log.segments.get(slot), false);
+  // Until the log goes on in that file.
+  const isBack = () => readFileSync(segmentPath(directory, log.head!.slot)).includes('forged');
+  while (!isBack()) log.roll(false);
+
+  append(log, 'second', Buffer.alloc(64 * KiB));
+  const reader = new LogReader(directory, 1);
+  expect(reader.next(false)?.mutations.latin1Slice()).toBe('second');
+  log.roll(false);
+  append(log, 'third', Buffer.alloc(100));
+  reader.follow();
+  expect(reader.next(false)?.mutations.latin1Slice()).toBe('third');
+  expect(reader.next(false)).toBeUndefined();
+  reader.close();
+  await log.close();
+});
+
 test('a log that lost the records which the index needs is refused', async () => {
   const log = openLog();
   for (let i = 1; i <= 12; i++) append(log, `record ${i}`, Buffer.alloc(60 * KiB, i));
