@@ -126,8 +126,9 @@ export class PackWriter {
     const size = paddedBytes(contentBytes, shape);
     ftruncateSync(this.#fd, size);
     fsyncSync(this.#fd);
-    closeSync(this.#fd);
     syncDirectory(dirname(this.path));
+    // Last: whoever gives the pack up after a failure closes it, and its number may be another file's by then.
+    closeSync(this.#fd);
     return size;
   }
 
