@@ -36,11 +36,13 @@ it('S-43, S-47: killed and restarted under a writer; what was flushed and what w
     'SIGHUP has restarted it',
     async () => (await sandbox.status('drive')).restarts === 3,
   );
+  process.kill(await sandbox.pid('drive'), 'SIGHUP');
+  await until('so has one to it', async () => (await sandbox.status('drive')).restarts === 4);
   await sandbox.sh('touch enough');
   await writing;
   expect(await sandbox.sync('drive')).toMatchObject({ pending: '', pendingBytes: 0 });
   const { stdout } = await sandbox.tuskfs(['status', 'drive']);
-  expect(stdout).toContain('daemon: started anew 3 times, last after a restart');
+  expect(stdout).toContain('daemon: started anew 4 times, last after a restart');
   await sandbox.umount(mountPoint);
   await until('the keeper is gone', async () => {
     return (await sandbox.run('kill', ['-0', `${first.keeper}`])).status !== 0;

@@ -95,6 +95,18 @@ test('files are stored once, and read back from blobs alone', async () => {
   expect(readdirSync(join(root, 'cache'))).toHaveLength(1);
 });
 
+test('what has no name any more is not stored, though somebody holds it', async () => {
+  const { index } = volume;
+  const held = volume.write('held', 0, noise(MiB, 1));
+  volume.write('named', 0, Buffer.from('hello'));
+  const change = index.change();
+  change.removeDentry(1, nameFromText('held'));
+  change.setInode(held, { nlink: 0 });
+  expect(change.commit()).toBe(0);
+  expect(await volume.sync()).toMatchObject({ stored: true, bytesStored: 5 });
+  expect(index.totals()).toMatchObject({ stagedBytes: MiB });
+});
+
 test('nothing changed: nothing is paid; a name alone: a small checkpoint', async () => {
   expect((await volume.sync()).stored).toBe(false);
   volume.write('file', 0, noise(MiB, 2));

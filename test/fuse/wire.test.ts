@@ -328,6 +328,13 @@ test('promises: late answers, errors, interruption, end of the mount', async () 
   fs.gate.reject(new TuskError('aborted', 'given up'));
   expect(await settled()).toEqual([[EINTR, 14n, 0]]);
 
+  // S-46: one that was sent again, to another daemon, bears its mark in the interruption, too.
+  fs.gate = Promise.withResolvers();
+  ask(2n ** 63n + 14n);
+  device.feed(request(Op.INTERRUPT, 0, fields(2n ** 63n + 14n), 15n));
+  fs.gate.reject(new TuskError('aborted', 'given up'));
+  expect(await settled()).toEqual([[EINTR, 2n ** 63n + 14n, 0]]);
+
   expect(only(device.feed(request(Op.STATFS, 1))).error).toBe(EIO);
 
   fs.gate = Promise.withResolvers();
@@ -337,5 +344,5 @@ test('promises: late answers, errors, interruption, end of the mount', async () 
   expect(await settled()).toEqual([]);
   expect(await end).toBe('unmounted');
   expect([device.closed, fs.destroyed]).toEqual([true, 1]);
-  expect(session.counters()).toMatchObject({ deferred: 4, pending: 0, interrupted: 1, faults: 2 });
+  expect(session.counters()).toMatchObject({ deferred: 5, pending: 0, interrupted: 2, faults: 2 });
 });

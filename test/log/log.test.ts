@@ -287,6 +287,20 @@ test.each([
   },
 );
 
+test('what nobody syncs is durable a second later, also while more comes without pause', async () => {
+  const log = openLog();
+  await log.sync();
+  append(log, 'first', Buffer.alloc(0));
+  const first = log.lastSeq;
+  const begun = performance.now();
+  const more = setInterval(() => append(log, 'more', Buffer.alloc(0)), 50);
+  await until('the first is durable', () => log.syncedSeq >= first);
+  clearInterval(more);
+  // A busy machine, and a second.
+  expect(performance.now() - begun).toBeLessThan(4000);
+  await log.close();
+});
+
 test('a record damaged since it was durable is told from a torn tail', async () => {
   const log = openLog();
   for (let i = 1; i <= 4; i++) append(log, `record ${i}`, Buffer.alloc(40, i));

@@ -1,8 +1,9 @@
 /** Unmodified programs on a mounted vfs over the real index, judged against the same on the local disk. */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { compareTrees } from '../../scripts/compare-tree.ts';
+import { until } from '../support/sandbox.ts';
 import { Served } from '../support/served.ts';
 
 const served = new Served('mount');
@@ -40,6 +41,21 @@ test('S-42: what close returned for is there after the daemon was killed', async
   await served.kill();
   await served.start();
   expect(await compareTrees(source, join(drive, 'before'))).toEqual([]);
+});
+
+test('S-10: what has no name is gone with the daemon and the mount that held it', async () => {
+  const holder =
+    sh(`exec 3<> drive/held; head -c 1000000 /dev/zero >&3; rm drive/held; sync -f drive
+    touch held; until test -e go; do sleep 0.05; done`);
+  await until('the file is held', () => existsSync(join(served.work, 'held')));
+  await served.kill();
+  await sh('touch go');
+  await holder;
+  await served.start();
+  const [all, free, named] = (
+    await sh(`stat -f -c '%c %d' drive; find drive -printf '%i\\n' | sort -u | wc -l`)
+  ).split(/\s/);
+  expect(Number(all) - Number(free)).toBe(Number(named));
 });
 
 test('git clones, commits, packs and finds nothing wrong', async () => {
@@ -284,10 +300,11 @@ END
     chattr +i plain 2>&1 | sed 's/.*: //;s/ while.*//' || true
     export LIBMOUNT_FORCE_MOUNT2=always
     exec 3>> plain; mount -i -o remount,ro . 2> /dev/null || echo busy; exec 3>&-
-    mount -i -o remount,ro .; rm plain 2>&1 || mount -i -o remount,rw .; cat plain; rm plain other`);
+    exec 3< other; rm other; mount -i -o remount,ro . 2> /dev/null || echo busy; exec 3>&-
+    mount -i -o remount,ro .; rm plain 2>&1 || mount -i -o remount,rw .; cat plain; rm plain`);
   const refused = 'Operation not supported\n';
   expect(out).toBe(
-    `ENOTSUP\n${refused}${refused}${refused}busy\nrm: cannot remove 'plain': Read-only file system\nx\n`,
+    `ENOTSUP\n${refused}${refused}${refused}busy\nbusy\nrm: cannot remove 'plain': Read-only file system\nx\n`,
   );
 });
 

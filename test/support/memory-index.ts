@@ -72,6 +72,7 @@ export class MemoryIndex implements Index {
   /** Commits with the reserve answer ENOSPC too. */
   reserveFull = false;
   syncs = 0;
+  commits = 0;
   nextIno = 2;
   nextCookie = 1;
   log = Buffer.alloc(1 << 16);
@@ -312,6 +313,7 @@ class MemoryChange implements Change {
   }
   commit(reserve = false): number {
     if (reserve ? this.#index.reserveFull : this.#index.full) return -Errno.ENOSPC;
+    this.#index.commits++;
     for (const step of this.#steps) step();
     return 0;
   }
