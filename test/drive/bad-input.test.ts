@@ -432,3 +432,30 @@ describe('bad input gets a clear message and the right exit code', () => {
     await sandbox.umount(again);
   });
 });
+
+describe('bytes of the log that the disk has altered', () => {
+  it('are named and not uploaded; the rest is, once the file is written anew', async () => {
+    const mountPoint = await sandbox.mount('drive');
+    await sandbox.sh(
+      `cd ${mountPoint}; echo 'a secret of mine' > altered; echo whole > other; sync altered`,
+    );
+    const log = volumePaths(sandbox.state('drive')).log;
+    await sandbox.sh(`
+      cd ${log}; segment=$(grep -l 'a secret of mine' *.seg); at=$(grep -abo 'a secret of mine' $segment | head -1)
+      printf X | dd of=$segment bs=1 seek=\${at%%:*} conv=notrunc status=none`);
+    const before = await sandbox.status('drive');
+    refused(
+      await sandbox.tuskfs(['sync', 'drive']),
+      6,
+      /of \/altered were altered on the disk .*\.seg.*not uploaded.*everything else is safe/,
+    );
+    expect((await sandbox.status('drive')).cost).toEqual(before.cost);
+    await sandbox.sh(`echo anew > ${mountPoint}/altered`);
+    expect(await sandbox.sync('drive')).toMatchObject({ pending: '', pendingBytes: 0 });
+    await sandbox.umount(mountPoint);
+    await sandbox.ok(['cache', 'drop', 'drive']);
+    await sandbox.mount('drive');
+    expect(await sandbox.sh(`cat ${mountPoint}/altered ${mountPoint}/other`)).toBe('anew\nwhole\n');
+    await sandbox.umount(mountPoint);
+  });
+});
