@@ -12,7 +12,7 @@ import { log } from '../base/log.ts';
 import type { CheckpointResult } from '../flush/types.ts';
 import type { Index } from '../meta/types.ts';
 
-/** How often the linger is looked at. */
+/** How often the linger is looked at, while there is anything to be flushed. */
 const LOOK_MS = 1000;
 /** Pauses after a failed flush. */
 const RETRY_MS_MIN = 1000;
@@ -33,7 +33,8 @@ export interface FlushJobParts {
 /** The one flush that runs, the next one, and the reasons to start one. */
 export class FlushJob {
   readonly #parts: FlushJobParts;
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
+  #isStopped = false;
   #running: Promise<CheckpointResult> | undefined;
   #next: Promise<CheckpointResult> | undefined;
   #failedMs = 0;
@@ -50,8 +51,13 @@ export class FlushJob {
     this.#parts = parts;
     // An earlier daemon may have left changes behind that no checkpoint has.
     this.#flushedChanges = -1;
-    this.#timer = setInterval(() => this.#look(), LOOK_MS);
-    this.#timer.unref();
+    this.wake();
+  }
+
+  /** Something changes: it is looked at again and again until there is nothing left to do. */
+  wake(): void {
+    if (this.#isStopped) return;
+    this.#timer ??= setInterval(() => this.#look(), LOOK_MS).unref();
   }
 
   /** True while a flush runs. */
@@ -83,7 +89,13 @@ export class FlushJob {
 
   /** No flush starts by itself any more. */
   stop(): void {
+    this.#isStopped = true;
+    this.#rest();
+  }
+
+  #rest(): void {
     clearInterval(this.#timer);
+    this.#timer = undefined;
   }
 
   #startNext(): Promise<CheckpointResult> {
@@ -133,7 +145,10 @@ export class FlushJob {
     const pause = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(this.#failures, 10));
     if (this.#failures > 0 && now - this.#failedMs < pause) return;
     const { stagedBytes, oldestStagedMs } = index.totals();
-    if (changes === this.#flushedChanges && stagedBytes === 0) return;
+    if (changes === this.#flushedChanges && stagedBytes === 0) {
+      if (!full) this.#rest();
+      return;
+    }
     if (this.#changedMs === 0) this.#changedMs = now;
     const lingered =
       now - this.#changedMs >= lingerMs ||

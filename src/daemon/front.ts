@@ -263,6 +263,7 @@ const build = async (
     lingerMs: config.network.lingerMs,
     clock: systemClock,
   });
+  index.onChange(() => flushes.wake());
   const paidWatch = new PaidWatch({
     journal: paths.journal,
     epochsAhead: config.volume.epochsAhead,

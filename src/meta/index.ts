@@ -94,6 +94,7 @@ export class MetaIndex implements Index {
   #changes = 0;
   #fatal: Error | undefined;
   #onFatal: ((error: Error) => void) | undefined;
+  #onChange: () => void = () => {};
 
   constructor({ log, queries, tails, writer, clock, durable, lastAnswer }: IndexParts) {
     this.log = log;
@@ -199,6 +200,7 @@ export class MetaIndex implements Index {
 
   change(): Change {
     this.#changes++;
+    this.#onChange();
     return new IndexChange(this);
   }
 
@@ -328,6 +330,11 @@ export class MetaIndex implements Index {
   async reclaim(): Promise<void> {
     this.#throwIfFatal();
     await this.#reclaimer.everything();
+  }
+
+  /** `listener` hears of each change that is tried, before it is made. */
+  onChange(listener: () => void): void {
+    this.#onChange = listener;
   }
 
   onFatal(listener: (error: Error) => void): void {

@@ -44,6 +44,7 @@ afterEach(() => {
 /** Writes so much each second. */
 const write = async (bytesASecond: number, seconds: number): Promise<void> => {
   for (let i = 0; i < seconds; i++) {
+    job.wake();
     tree.changes++;
     tree.stagedBytes += bytesASecond;
     await vi.advanceTimersByTimeAsync(1000);
@@ -70,4 +71,17 @@ test('however little comes, nothing waits for longer than the linger', async () 
   expect(flushes).toBe(2);
   await vi.advanceTimersByTimeAsync(3 * LINGER_MS);
   expect(flushes).toBe(2);
+});
+
+test('at rest nothing is looked at, until something changes', async () => {
+  await write(1, 1);
+  await vi.advanceTimersByTimeAsync(LINGER_MS + 2000);
+  expect([flushes, vi.getTimerCount()]).toEqual([1, 0]);
+  await write(1, 1);
+  expect(vi.getTimerCount()).toBe(1);
+  await vi.advanceTimersByTimeAsync(LINGER_MS + 2000);
+  expect([flushes, vi.getTimerCount()]).toEqual([2, 0]);
+  job.stop();
+  job.wake();
+  expect(vi.getTimerCount()).toBe(0);
 });

@@ -1,6 +1,7 @@
 /** How a mount begins and ends: by command, by the system's own tools, by signals, by two at once. */
-import { existsSync, mkdirSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { basename } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Sandbox, until } from '../support/sandbox.ts';
@@ -162,6 +163,27 @@ os.write(f, b'written'); os.open('written', os.O_CREAT); time.sleep(100)`,
     expect(loser.stderr).toMatch(/mounted already/);
     expect(loser.stderr).not.toMatch(/^\s+at /m);
     await sandbox.ok(['umount', 'drive']);
+  });
+
+  it('at rest the daemon sleeps', async () => {
+    const mountPoint = await sandbox.mount('drive');
+    await sandbox.sh(`echo rest > ${mountPoint}/rest`);
+    await sandbox.sync('drive');
+    const { pid } = await sandbox.where('drive');
+    const wakes = (): number => {
+      const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+      return Number(/^voluntary_ctxt_switches:\t(\d+)/m.exec(status)![1]);
+    };
+    await until(
+      'the thread that serves rests',
+      async () => {
+        const before = wakes();
+        await sleep(5000);
+        return wakes() - before < 4;
+      },
+      60_000,
+    );
+    await sandbox.umount(mountPoint);
   });
 
   it('status answers within 3 s when the network does not', async () => {

@@ -1,11 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import {
+  closeSync,
   copyFileSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   statSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -151,14 +154,22 @@ test('dead segments go, half-dead ones are emptied, reclaim leaves no byte', asy
     expect(change.commit()).toBe(0);
   }
   await settled(index);
+  // What the disk has altered stays where it is.
+  const [altered] = index.extents(inos[0]!, 0, marker.length);
+  const { path, offset } = stagedPlace(place.logDirectory, altered!.addr);
+  const fd = openSync(path, 'r+');
+  writeSync(fd, 'X', offset + 100_000);
+  closeSync(fd);
   await index.reclaim();
   await index.reclaim();
   const { stagedBytes } = index.totals();
   const used = index.metrics().segments * 4 * MiB;
   expect(stagedBytes).toBe(24 * marker.length);
-  expect(used).toBeLessThanOrEqual(2 * stagedBytes + 64 * MiB + 4 * MiB);
-  for (let i = 0; i < 190; i += 8)
+  expect(used).toBeLessThanOrEqual(2 * stagedBytes + 64 * MiB + 8 * MiB);
+  for (let i = 8; i < 190; i += 8)
     expect(contentOf(index, inos[i]!, marker.length).equals(marker)).toBe(true);
+  expect(index.extents(inos[0]!, 0, marker.length)).toEqual([altered]);
+  expect(() => contentOf(index, inos[0]!, marker.length)).toThrow('were altered on the disk');
   const change = index.change();
   for (let i = 0; i < 190; i += 8) {
     change.removeDentry(1, `f${i}`);
