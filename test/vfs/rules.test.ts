@@ -220,11 +220,24 @@ describe('content', () => {
     const { vfs, writtenBack } = parts;
     const ino = file(parts);
     vfs.write(root, ino, 0, Buffer.alloc(10), 1);
+    vfs.write(root, ino, 20, Buffer.alloc(5), 1);
+    vfs.setattr(root, ino, { size: 40 });
     expect(vfs.lseek(root, ino, 3, 3)).toBe(3);
     expect(writtenBack).toEqual([]);
-    expect(await vfs.lseek(root, ino, 3, 4)).toBe(10);
-    expect(await vfs.lseek(root, ino, 10, 3)).toBe(-Errno.ENXIO);
-    expect(writtenBack).toEqual([ino, ino]);
+    const found: unknown[] = [];
+    for (const at of [3, 10, 22, 25, 40])
+      found.push([await vfs.lseek(root, ino, at, 3), await vfs.lseek(root, ino, at, 4)]);
+    const none = -Errno.ENXIO;
+    expect(found).toEqual([
+      ...[
+        [3, 10],
+        [20, 10],
+        [22, 25],
+        [none, 25],
+      ],
+      [none, none],
+    ]);
+    expect(writtenBack.length).toBe(8);
   });
 
   test('S-23: a copy shares the bytes, up to 1 GiB a call', () => {
@@ -250,14 +263,16 @@ describe('content', () => {
     const ino = file(parts);
     vfs.write(root, ino, 0, Buffer.from('abcd'), 1);
     vfs.write(root, ino, 6, Buffer.from('efgh'), 1);
+    const state = () => vfs.getxattr(root, ino, 'user.tuskfs.state');
+    expect(state()).toEqual(Buffer.from('staged'));
     await certify(index, ino, 6, 4);
-    expect(vfs.getxattr(root, ino, 'user.tuskfs.state')).toEqual(Buffer.from('staged'));
+    expect(state()).toEqual(Buffer.from('staged'));
     const answer = vfs.read(root, ino, 0, 100) as Promise<Buffer[]>;
     index.log.fill(0);
     give(Buffer.from('efgh'));
     expect(Buffer.concat(await answer)).toEqual(Buffer.from('abcd\0\0efgh'));
     vfs.setattr(root, ino, { size: 0 });
-    expect(vfs.getxattr(root, ino, 'user.tuskfs.state')).toEqual(Buffer.from('certified'));
+    expect(state()).toEqual(Buffer.from('certified'));
   });
 
   test('S-24: what cannot be read fails its read, and ends nothing else', async () => {
@@ -411,6 +426,10 @@ describe('access control lists', () => {
     expect(below.mode & 0o777).toBe(0o740);
     expect(vfs.getxattr(root, below.ino, DEFAULT)).toEqual(list);
     expect(made(vfs.symlink(root, 1, 'l', Buffer.from('x'))).mode & 0o777).toBe(0o777);
+    const minimal = acl([USER_OBJ, 7], [GROUP_OBJ, 5], [OTHER, 4]);
+    expect(vfs.setxattr(root, 1, DEFAULT, minimal, 0)).toBe(0);
+    const plain = made(vfs.create(root, 1, 'p', 0o100666, 0, 0o077));
+    expect([plain.mode & 0o777, vfs.listxattr(root, plain.ino)]).toEqual([0o644, []]);
     expect(vfs.setxattr(root, 1, DEFAULT, acl(), 0)).toBe(0);
     expect(made(vfs.create(root, 1, 'g', 0o100666, 0, 0o077)).mode & 0o777).toBe(0o600);
   });
