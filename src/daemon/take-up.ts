@@ -3,8 +3,11 @@
  * told to send again what has no answer, the one change among it that was made already is answered
  * from the log, and files without a name are kept as long as the kernel holds them.
  */
+
+import { messageOf } from '../base/errors.ts';
 import { failpoint } from '../base/failpoints.ts';
 import type { Ino } from '../base/ids.ts';
+import { log } from '../base/log.ts';
 import type { Shown } from '../fuse/filesystem.ts';
 import type { Mount } from '../fuse/mount.ts';
 import { isHeld, resend } from '../fuse/notify.ts';
@@ -44,7 +47,10 @@ export const takeUp = async (
   await resend(mount.device);
   const ended = session.run();
   const unanswered = lastAnswer?.isNameless === true ? lastAnswer.ino : 0;
-  void removeForgotten(parts, orphans, unanswered);
+  removeForgotten(parts, orphans, unanswered).catch(error =>
+    // Unmounted meanwhile, most likely.
+    log('daemon').info({ error: messageOf(error) }, 'files without a name go with the next mount'),
+  );
   return { session, ended };
 };
 

@@ -27,6 +27,7 @@ afterEach(() => place.remove());
 class ForgetfulKernel extends MemoryDevice {
   readonly told: number[] = [];
   override async notify(message?: Buffer): Promise<number> {
+    if (this.closed) throw new Error('the device is closed');
     const what = message!.readInt32LE(4);
     this.told.push(what);
     return what === Notify.INVAL_INODE ? ENOENT : 0;
@@ -86,4 +87,24 @@ test('S-10: after the end of the mount, files without a name are gone with the n
   expect(inos.map(ino => index.inode(ino))).toEqual([undefined, undefined]);
   expect(index.totals().inodes).toBe(1);
   await end();
+});
+
+test('S-10: a mount that ends while they are looked for ends in good order', async () => {
+  const inos = await dyingAfter(tmpfile(2n), tmpfile(4n), tmpfile(6n));
+  const index = await openSmall(place);
+  const kernel = new ForgetfulKernel();
+  const unhandled: unknown[] = [];
+  const hear = (reason: unknown) => unhandled.push(reason);
+  process.on('unhandledRejection', hear);
+  const { session } = await takeUp({
+    mount: { device: kernel } as unknown as Mount,
+    ...{ index, vfs: memoryVfs({ index }).vfs, shown: {} },
+    handover: { mount: MOUNT, agreement: NOTHING_AGREED },
+  });
+  session.stop();
+  await turnOfLoop();
+  process.off('unhandledRejection', hear);
+  expect(unhandled).toEqual([]);
+  expect(inos.filter(ino => index.inode(ino) !== undefined).length).toBeGreaterThan(1);
+  await index.close();
 });
