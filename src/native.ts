@@ -249,7 +249,7 @@ export interface LogFace {
   segmentUnmap(handle: number, keep?: boolean): void;
   /** Do the bytes [from, to) of a record's data match their checksum? 0: yes, 1: no, 2: to be asked again after `segmentVerify`. */
   segmentCheck(handle: number, from: number, to: number): number;
-  /** Reads a whole segment, on the pool. Resolves with the ranges of data that do not match: [from, to, from, to …]. */
+  /** Reads a whole segment, on a pool. Resolves with the ranges of data that do not match: [from, to, from, to …]. */
   segmentVerify(handle: number): Promise<number[]>;
   /**
    * fdatasync of the segment's file, on a thread of its own. Null if it was over within `patience`

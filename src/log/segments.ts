@@ -205,7 +205,7 @@ export class Segments {
     return map.view.subarray(from, from + length);
   }
 
-  /** Reads all of a segment, on the pool: what of its data does not match its checksum, as addresses [from, to). */
+  /** Reads all of a segment, on a pool: what of its data does not match its checksum, as addresses [from, to). */
   async verify(slot: number): Promise<{ from: LogAddr; to: LogAddr }[]> {
     const segment = this.get(slot);
     segment.verifying ??= native.segmentVerify(this.map(segment).handle).finally(() => {

@@ -12,7 +12,7 @@ use tuskfs_codec::metadata::{self, Metadata};
 use tuskfs_codec::shape::{Axis, Shape};
 use tuskfs_codec::{Indexed, bls, decode, encode, sliver};
 
-use crate::pool::promise;
+use crate::pool::{promise, promise_to_reader};
 
 /// What an encoding yields beside the slivers.
 #[napi(object)]
@@ -229,7 +229,7 @@ pub fn recover_primaries<'env>(
     slivers: Vec<IndexedBytes>,
     mut places: Vec<IndexedBytes>,
 ) -> Result<Object<'env>> {
-    promise(env, move || {
+    promise_to_reader(env, move || {
         let size = whole(size, "size")?;
         let slivers = indexed(&slivers)?;
         let places = apart(&mut places, &slivers)?;
@@ -246,7 +246,7 @@ pub fn verify_sliver<'env>(
     index: f64,
     data: Uint8Array,
 ) -> Result<Object<'env>> {
-    promise(env, move || {
+    promise_to_reader(env, move || {
         let index = whole(index, "index")? as usize;
         sliver::verify(&metadata, count(n_shards)?, axis(&r#type)?, index, &data).map_err(failed)
     })
@@ -314,7 +314,7 @@ pub fn recover_slivers<'env>(
     symbol_bytes: f64,
     symbols: Vec<IndexedBytes>,
 ) -> Result<Object<'env>> {
-    promise(env, move || {
+    promise_to_reader(env, move || {
         let symbols = indexed(&symbols)?;
         let symbol = whole(symbol_bytes, "symbolBytes")? as usize;
         let slivers = decode::recover_slivers(axis(&r#type)?, count(n_shards)?, symbol, &symbols);

@@ -298,7 +298,7 @@ pub fn segment_check(handle: u32, from: u32, to: u32) -> Result<u8> {
     )
 }
 
-/// Reads a whole segment, on the pool; afterwards `segmentCheck` knows all of it. Resolves with the
+/// Reads a whole segment, on a pool; afterwards `segmentCheck` knows all of it. Resolves with the
 /// ranges of data that do not match, as [from, to, from, to …].
 #[napi]
 pub fn segment_verify<'env>(env: &'env Env, handle: u32) -> Result<Object<'env>> {
@@ -308,7 +308,7 @@ pub fn segment_verify<'env>(env: &'env Env, handle: u32) -> Result<Object<'env>>
         let (file, sums) = (Arc::clone(&segment.file), Arc::clone(&segment.sums));
         (file, segment.bytes, sums)
     };
-    crate::pool::promise(env, move || {
+    crate::pool::promise_to_reader(env, move || {
         let is_whole = locked(&sums).is_whole();
         let unread = |error| failed("reading", "a segment", errno_of(&error));
         let read = || Window::new(Arc::clone(&file), bytes);

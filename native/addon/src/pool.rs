@@ -1,4 +1,4 @@
-//! Work behind the scenes: the one pool for what takes more than microseconds, and what threads do
+//! Work behind the scenes: the pools for what takes more than microseconds, and what threads do
 //! so that they are never in the way of the thread that answers the kernel, nor of programs.
 
 use std::sync::OnceLock;
@@ -14,6 +14,19 @@ pub fn pool() -> &'static rayon::ThreadPool {
         rayon::ThreadPoolBuilder::new()
             .thread_name(|i| format!("tuskfs-pool-{i}"))
             .start_handler(|_| enter_background())
+            .build()
+            .expect("threads can be started")
+    })
+}
+
+/// The pool for what somebody waits for who reads: encoding a pack would keep them waiting for seconds.
+/// Its threads take turns with the other pool's soon after they are woken up.
+fn reading() -> &'static rayon::ThreadPool {
+    static READING: OnceLock<rayon::ThreadPool> = OnceLock::new();
+    READING.get_or_init(|| {
+        rayon::ThreadPoolBuilder::new()
+            .thread_name(|i| format!("tuskfs-read-{i}"))
+            .start_handler(|_| schedule(NICE, 0))
             .build()
             .expect("threads can be started")
     })
@@ -46,13 +59,18 @@ pub fn enter_background() {
 
 /// Lowers the calling thread's priority to `nice`, and lets who wakes up take its processor at once.
 pub fn give_way(nice: i32) {
+    schedule(nice, SLICE_NS);
+}
+
+/// Lowers the calling thread's priority to `nice`; 0 is the system's own time slice.
+fn schedule(nice: i32, slice_ns: u64) {
     let attr = SchedAttr {
         size: size_of::<SchedAttr>() as u32,
         policy: libc::SCHED_OTHER as u32,
         flags: 0,
         nice: getpriority_process(None).unwrap_or(0).max(nice),
         priority: 0,
-        runtime: SLICE_NS,
+        runtime: slice_ns,
         deadline: 0,
         period: 0,
     };
@@ -69,6 +87,17 @@ where
 {
     let (task, promise) = task(env, work)?;
     pool().spawn(task);
+    Ok(promise)
+}
+
+/// As `promise`, for what a reader waits for.
+pub fn promise_to_reader<'env, T, F>(env: &'env Env, work: F) -> Result<Object<'env>>
+where
+    T: ToNapiValue + Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    let (task, promise) = task(env, work)?;
+    reading().spawn(task);
     Ok(promise)
 }
 

@@ -12,7 +12,7 @@ use tuskfs_codec::cut::{self, Cutter};
 use tuskfs_codec::pieces;
 use tuskfs_codec::seal::{self, Sealer};
 
-use crate::pool::promise;
+use crate::pool::{promise, promise_to_reader};
 
 /// A run of plain bytes: of an open file, or zeros where `fd` is −1.
 #[napi(object)]
@@ -225,7 +225,7 @@ pub fn open_frame<'env>(
         _ => None,
     };
     let sealed = sealed.to_vec();
-    promise(env, move || {
+    promise_to_reader(env, move || {
         let plain = sealer
             .open(slot, compression, plain_bytes as usize, sealed)
             .map_err(Error::from_reason)?;
