@@ -7,7 +7,9 @@ import {
   appendFileSync,
   closeSync,
   existsSync,
+  fstatSync,
   fsyncSync,
+  ftruncateSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -106,9 +108,14 @@ export const appendSynced = (directory: string, name: string, text: string): voi
   const isNew = !existsSync(path);
   if (!isNew) cutTornLine(path);
   const fd = openSync(path, 'a', 0o600);
+  const { size } = fstatSync(fd);
   try {
     appendFileSync(fd, text);
     fsyncSync(fd);
+  } catch (error) {
+    // What the disk refused to keep proves nothing, and must not be found by the next flush.
+    ftruncateSync(fd, size);
+    throw error;
   } finally {
     closeSync(fd);
   }

@@ -1,6 +1,7 @@
 /** What a crash can leave of a journal, and what becomes of it. */
 import {
   appendFileSync,
+  fsyncSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -9,9 +10,14 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { openJournals, PackJournal, sweepJournals, wholeLines } from '../../src/flush/journal.ts';
 import { SpentLedger } from '../../src/flush/state.ts';
+
+vi.mock('node:fs', async original => {
+  const fs = await original<typeof import('node:fs')>();
+  return { ...fs, fsyncSync: vi.fn(fs.fsyncSync) };
+});
 
 const [PACK, OTHER] = ['a1'.repeat(16), 'b2'.repeat(16)];
 
@@ -31,6 +37,22 @@ test('a torn last line does not count, and the next one is whole', () => {
   again.add({ state: 'sealed', size: 7, nShards: 10 });
   expect(wholeLines(again.path('jsonl'))).toHaveLength(2);
   expect(new PackJournal(directory, PACK).state).toMatchObject({ size: 7, nShards: 10 });
+});
+
+test('a line that the disk refused to keep is not found by the next flush, which would take it for proven', () => {
+  const journal = new PackJournal(directory, PACK);
+  const tx = { digest: 'one' } as never;
+  for (const entry of [{ state: 'chosen' }, { state: 'register_signed', tx }] as const) {
+    vi.mocked(fsyncSync).mockImplementationOnce(() => {
+      throw new Error('EIO: i/o error, fsync');
+    });
+    const before = wholeLines(journal.path('jsonl'));
+    expect(() => journal.add(entry)).toThrow('EIO');
+    expect(wholeLines(journal.path('jsonl'))).toEqual(before);
+    expect(new PackJournal(directory, PACK).state.registerTx).toBeUndefined();
+    new PackJournal(directory, PACK).add(entry);
+  }
+  expect(new PackJournal(directory, PACK).state.registerTx).toEqual(tx);
 });
 
 test('an altered line is named, with what is safe and what to do', () => {
