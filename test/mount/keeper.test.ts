@@ -132,6 +132,8 @@ test('without its keeper the server goes on, and the mount ends with it', async 
   await served.kill();
   await served.sh('echo kept > drive/f');
   expect(await served.where()).toMatchObject({ pid });
+  // Whoever would mount the volume elsewhere finds it in use.
+  expect(await served.sh('flock -n state/lock true || echo held')).toBe('held\n');
   process.kill(pid, 'SIGKILL');
   await until('the mount is dead', async () =>
     (await served.sh('cat drive/f 2>&1 || true')).includes('not connected'),
