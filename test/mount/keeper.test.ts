@@ -10,6 +10,7 @@ import {
   symlinkSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { until } from '../support/sandbox.ts';
 import { Served } from '../support/served.ts';
@@ -64,6 +65,21 @@ test('a server that dies again and again takes the mount with it, and nothing th
   );
   await served.sh('mv state/away state/index/local.db');
   await served.startKept();
+  expect(await served.sh('cat drive/f')).toBe('kept\n');
+  await served.stop();
+});
+
+test('deaths that are far between are never too many', async () => {
+  const patience = { deathsMax: 1, soonMs: 200, freeDeaths: 1, waitMs: 10, waitMsMax: 100 };
+  await served.startKept({}, patience);
+  await served.sh('echo kept > drive/f');
+  for (let deaths = 1; deaths <= 3; deaths++) {
+    // It has served that long then, however long it took to begin.
+    await served.where();
+    await sleep(1000);
+    await served.killServer();
+    expect((await served.where()).restarts).toBe(deaths);
+  }
   expect(await served.sh('cat drive/f')).toBe('kept\n');
   await served.stop();
 });
