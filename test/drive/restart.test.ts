@@ -22,6 +22,7 @@ it('S-43, S-47: killed and restarted under a writer; what was flushed and what w
     `for ((n = 0; ; n++)); do [ ! -e enough ] || break; echo line $n >> ${mountPoint}/lines; done
      cmp kept ${mountPoint}/flushed; seq -f 'line %.0f' 0 $((n - 1)) | cmp - ${mountPoint}/lines`,
   );
+  await sandbox.ok(['limit', 'drive', '--download', '7M']);
   process.kill(first.pid, 'SIGKILL');
   // Asked while there is no daemon: the next one answers.
   const second = await sandbox.status('drive');
@@ -30,6 +31,8 @@ it('S-43, S-47: killed and restarted under a writer; what was flushed and what w
   const third = await sandbox.status('drive');
   expect(told.pid).toBe(third.pid);
   expect(third).toMatchObject({ keeper: first.keeper, restarts: 2, lastEnd: 'a restart' });
+  // What was told to the first is still so.
+  expect(third.limits).toEqual({ upload: 'off', download: '7M' });
   expect(new Set([first.pid, second.pid, third.pid]).size).toBe(3);
   process.kill(first.keeper!, 'SIGHUP');
   await until(
