@@ -20,8 +20,11 @@ beforeAll(async () => {
   await box.create('main');
   mkdirSync(mountPoint);
   const listen = `import socket
-s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(${JSON.stringify(socket)}); print("listening", flush=True)
-while True: print(s.recv(65536).decode(), flush=True)`;
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(${JSON.stringify(socket)})
+s.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1); print("listening", flush=True)
+while True:
+    text, [(_, _, sender)], _, _ = s.recvmsg(65536, socket.CMSG_SPACE(12))
+    print(text.decode(), "from %d" % int.from_bytes(sender[:4], "little"), sep="\\n", flush=True)`;
   manager = spawn('python3', ['-c', listen], { stdio: ['ignore', 'pipe', 'inherit'] });
   manager.stdout!.on('data', text => (told += text));
   await until('the manager listens', () => told.includes('listening'));
@@ -60,7 +63,19 @@ test('S-41: READY=1 once the mount is usable, STOPPING=1 on SIGTERM, exit after 
   child.kill('SIGTERM');
   expect(await exit, said()).toEqual([0, null]);
   await until('the farewell', () => told.includes('everything is on the network'));
-  expect(told).toMatch(/READY=1\nSTATUS=mounted at .*\nSTOPPING=1\n/);
+  // systemd listens to the main process alone.
+  const from = `from ${child.pid}\n`;
+  expect(told).toMatch(
+    new RegExp(`^READY=1\nSTATUS=mounted at .*\n${from}STOPPING=1\nSTATUS=.*\n${from}STATUS=`),
+  );
+  expect(told.match(/from .*\n/g)!.every(sender => sender === from)).toBe(true);
+});
+
+test('S-41: the unit waits for READY, and gives the last flush its time', () => {
+  expect([setting('Type'), setting('KillMode')]).toEqual(['notify', 'mixed']);
+  const [, limitS] = /--stop-timeout (\d+)s/.exec(setting('ExecStart'))!;
+  expect(Number(setting('TimeoutStopSec'))).toBeGreaterThan(Number(limitS));
+  expect(setting('Environment')).toMatch(/TUSKFS_CONFIG_DIR=\/.* TUSKFS_STATE_DIR=\//);
 });
 
 test('S-41: without a network the limit holds, and what is left is said', async () => {

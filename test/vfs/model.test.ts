@@ -322,7 +322,7 @@ const run = async (index: Index, all: readonly Draw[]): Promise<void> => {
 test('S-1, S-2, S-3, S-7, S-8, S-9, S-12, S-13, S-14, S-17, S-23, S-27: random operations agree with the model of POSIX', async () => {
   const plans = fc.array(draws, { minLength: 1, maxLength: 60, size: 'max' });
   const property = fc.asyncProperty(plans, all => run(new MemoryIndex(), all));
-  await fc.assert(property, { numRuns: 1500 });
+  await fc.assert(property, { numRuns: 2000 });
 });
 
 test('the same over the real index', async () => {
