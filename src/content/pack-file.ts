@@ -1,13 +1,18 @@
 /**
  * One pack's cache file: sparse, in the pack's own layout, filled by systematic slivers and
  * emptied by punching holes. Invariant: a bit in the map means that the bytes were written before
- * it was set; the map on disk loses a bit before its bytes are punched. What a power loss tears
- * between the two shows as a tag that does not hold, never as wrong bytes.
+ * it was set; the map on disk loses a bit before its bytes are punched, unless it finds room only in
+ * what they leave. What a power loss tears between the two shows as a tag that does not hold, never
+ * as wrong bytes.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { open, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { systemCode } from '../base/errors.ts';
 import { native } from '../native.ts';
 import { encodeSliverMap, type SliverMap } from './sliver-map.ts';
+
+/** What a full disk says. */
+const NO_SPACE = ['ENOSPC', 'EDQUOT'];
 
 /** Numbers of a pack that its cache file depends on. */
 export interface PackShape {
@@ -136,8 +141,15 @@ export class PackFile {
     }
     this.bytes -= freed;
     await this.#emptied(async () => {
-      await this.save(true);
+      const isSaved = await this.save(true).then(
+        () => true,
+        error => {
+          if (!NO_SPACE.includes(systemCode(error) ?? '')) throw error;
+          return false;
+        },
+      );
       await this.use(async handle => this.#punch(handle, going));
+      if (!isSaved) await this.save(true);
     });
     return freed;
   }

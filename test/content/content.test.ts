@@ -1,17 +1,22 @@
 /** Content over a real directory and a source that misbehaves: bytes are right, or a clean error comes. */
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
+  closeSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmdirSync,
   rmSync,
+  statfsSync,
   statSync,
   truncateSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -396,6 +401,28 @@ test('the cache keeps within its limit, giving up what was used longest ago', as
   expect(content.bytes()).toBe(0);
   await content.close();
   expect(readdirSync(directory)).toEqual([]);
+});
+
+test('on a full disk the cache gives its space back', async () => {
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', directory]);
+  try {
+    const pack = source.add(await sealPack(1, plainsOf([1_000_000])));
+    const content = await openContent();
+    await whole(content, pack.frames[0]!);
+    const filler = join(directory, 'filler');
+    const fd = openSync(filler, 'w');
+    expect(() => {
+      for (;;) writeSync(fd, Buffer.alloc(4096));
+    }).toThrow('ENOSPC');
+    closeSync(fd);
+    await content.drop();
+    expect(content.bytes()).toBe(0);
+    await content.close();
+    const { bavail, bsize } = statfsSync(directory);
+    expect(bavail * bsize).toBeGreaterThan(900_000);
+  } finally {
+    execFileSync('umount', ['-l', directory]);
+  }
 });
 
 test('opened frames in memory keep within their limit, giving up what was used longest ago', async () => {
