@@ -215,8 +215,8 @@ export interface SealFace {
 /** Local log: memory-mapped segments and checksums. */
 export interface LogFace {
   /**
-   * Creates (and fills with zeros, so that later syncs need no file system journal) or opens a
-   * segment file of exactly `bytes`, file and name fsynced; on a thread of its own, which leaves the disk
+   * Makes a file that is there a segment of exactly `bytes`: filled with zeros, so that later syncs need
+   * no file system journal, file and name fsynced; on a thread of its own, which leaves the disk
    * to others half of the time. ENOSPC rejects and leaves no file behind, and so does the loss of its name.
    */
   segmentPrepare(path: string, bytes: number): Promise<void>;

@@ -292,7 +292,11 @@ export class Segments {
     if (!this.#mayGrow()) return;
     const path = this.#sparePath();
     this.#fillingPath = path;
-    const prepare = async () => native.segmentPrepare(path, this.segmentBytes);
+    const prepare = async () => {
+      // Made here: once `close` has removed it, it is not made again.
+      closeSync(openSync(path, 'wx', 0o600));
+      await native.segmentPrepare(path, this.segmentBytes);
+    };
     this.#filling = prepare().then(
       () => this.#filled(path),
       error => {

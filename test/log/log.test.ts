@@ -410,6 +410,15 @@ test('what is being appended while a segment is verified is not taken for altere
   await log.close();
 });
 
+test('a file that is not wanted any more is not filled', async () => {
+  const path = join(directory, '1.spare');
+  await expect(native.segmentPrepare(path, SEGMENT)).rejects.toThrow('ENOENT');
+  expect(readdirSync(directory)).toEqual([]);
+  writeFileSync(path, '');
+  await native.segmentPrepare(path, SEGMENT);
+  expect(readFileSync(path)).toEqual(Buffer.alloc(SEGMENT));
+});
+
 test('room is what new segments may take: not the reserve, nor what must stay free', async () => {
   const open = (keep: number): Log =>
     new Log({

@@ -60,9 +60,9 @@ fn write_zeros(file: &File, bytes: u64) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Allocates every block of a new file of `bytes`; no file is left behind on failure.
-fn allocate(path: &str, bytes: u64) -> Result<File> {
-    let file = open(path, true)?;
+/// Allocates every block of a file of `bytes`; it is not left behind on failure.
+fn allocate(path: &str, bytes: u64, create: bool) -> Result<File> {
+    let file = open(path, create)?;
     let done = match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
             write_zeros(&file, bytes).map_err(|error| errno_of(&error))
@@ -82,7 +82,7 @@ fn allocate(path: &str, bytes: u64) -> Result<File> {
 /// systems with extents. ENOSPC throws and leaves no file behind.
 #[napi]
 pub fn segment_allocate(path: String, bytes: f64) -> Result<()> {
-    allocate(&path, bytes as u64).map(|_| ())
+    allocate(&path, bytes as u64, true).map(|_| ())
 }
 
 /// As `write_zeros`, little by little, onto the disk; a file whose name is gone is wanted no more.
@@ -105,7 +105,7 @@ fn fill(file: &File, bytes: u64) -> std::io::Result<()> {
 const ONTO_DISK: libc::c_uint = libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
 
 fn prepare(path: &str, bytes: u64) -> Result<()> {
-    let file = allocate(path, bytes)?;
+    let file = allocate(path, bytes, false)?;
     fill(&file, bytes).map_err(|error| {
         let _ = std::fs::remove_file(path);
         failed("filling", path, errno_of(&error))
@@ -113,8 +113,9 @@ fn prepare(path: &str, bytes: u64) -> Result<()> {
     sync_parent(path)
 }
 
-/// Writes zeros over a segment file (created if absent); file and name survive power loss then. On a
-/// thread of its own, which rests half of the time; it ends when the file's name is removed.
+/// Writes zeros over a file that is to be a segment; it and its name survive power loss then. On a
+/// thread of its own, which rests half of the time; it ends when the file's name is removed, and does
+/// not begin when it has been.
 #[napi]
 pub fn segment_prepare<'env>(env: &'env Env, path: String, bytes: f64) -> Result<Object<'env>> {
     promise_of_thread(env, "tuskfs-fill", move || {
