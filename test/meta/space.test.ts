@@ -225,13 +225,14 @@ test('what a snapshot may still read stays until it is released, however dead', 
   await index.close();
 });
 
-/** Runs with a log on a disk of 24 MiB. */
+/** Runs with a log on a small disk. */
 const onSmallDisk = async (
   run: (where: { directory: string; logDirectory: string }, mount: string) => Promise<void>,
+  mebibytes = 24,
 ): Promise<void> => {
   const mount = join(place.root, 'small');
   mkdirSync(mount);
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', mount]);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'tmpfs', mount]);
   try {
     await run({ directory: place.directory, logDirectory: join(mount, 'log') }, mount);
   } finally {
@@ -311,6 +312,29 @@ test('a full disk: what was deleted gives its space back to who lacks it, at onc
     expect(addFile(index, 'late', Buffer.alloc(600_000))).toBeGreaterThan(0);
     await index.close();
   });
+});
+
+test('a full disk: what the index lacks to let go of what was deleted is held for it', async () => {
+  await onSmallDisk(async ({ logDirectory }, mount) => {
+    const where = { directory: join(mount, 'index'), logDirectory };
+    const index = await openSmall(where, { segmentBytes: 2 * MiB, reserveBytes: 4 * MiB });
+    const data = Buffer.alloc(600_000, 1);
+    let files = 0;
+    while (addFile(index, `f${files}`, data) > 0) files++;
+    execFileSync('sh', ['-c', 'cat /dev/zero > filler 2> /dev/null || true'], { cwd: mount });
+    const change = index.change();
+    for (let i = 0; i < files; i++) {
+      change.removeInode(index.lookup(1, `f${i}`)!.ino);
+      change.removeDentry(1, `f${i}`);
+    }
+    // More than SQLite's files have room for.
+    for (let i = 0; i < 20; i++) change.setXattr(1, `user.${i}`, Buffer.alloc(64 * 1024, i));
+    expect(change.commit(true)).toBe(0);
+    expect(addFile(index, 'more', data)).toBe(-Errno.ENOSPC);
+    await index.relief();
+    expect(addFile(index, 'more', data)).toBeGreaterThan(0);
+    await index.close();
+  }, 48);
 });
 
 test('a log that was all applied when it was opened may be freed before anything is written', async () => {
