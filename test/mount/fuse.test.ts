@@ -228,6 +228,18 @@ test('what dies while the next one looks at it is detached, too', async () => {
   fs.writeFileSync(join(at, 'f'), 'again');
 });
 
+test('what does not answer is not waited for, nor taken for dead', async () => {
+  fs.statSync(at);
+  child.kill('SIGSTOP');
+  try {
+    const mounting = mountVolume({ source: 'memory', mountPoint: at });
+    await expect(mounting).rejects.toThrow(`memory is already mounted at ${at}`);
+  } finally {
+    child.kill('SIGCONT');
+  }
+  fs.writeFileSync(join(at, 'f'), 'served on');
+});
+
 test('a connection that is cut ends the session', async () => {
   // Before INIT is answered the kernel does not know that it may tell a cut from an unmount.
   fs.statSync(at);
