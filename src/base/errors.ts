@@ -88,6 +88,10 @@ export const systemCode = (error: unknown): string | undefined =>
     ? error.code
     : undefined;
 
+/** A disk or a quota that is full, as Node.js or SQLite says. */
+export const isDiskFull = (error: unknown): boolean =>
+  ['ENOSPC', 'EDQUOT', 'SQLITE_FULL'].includes(systemCode(error) ?? '');
+
 /** A mount that nobody serves any more: so the kernel says, or ECONNABORTED to who was just asking. */
 export const isDeadMount = (error: unknown): boolean =>
   ['ENOTCONN', 'ECONNABORTED'].includes(systemCode(error) ?? '');

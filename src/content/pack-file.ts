@@ -7,12 +7,9 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import { open, rename, rm, truncate, writeFile } from 'node:fs/promises';
-import { systemCode } from '../base/errors.ts';
+import { isDiskFull } from '../base/errors.ts';
 import { native } from '../native.ts';
 import { encodeSliverMap, type SliverMap } from './sliver-map.ts';
-
-/** What a full disk says. */
-const NO_SPACE = ['ENOSPC', 'EDQUOT'];
 
 /** Numbers of a pack that its cache file depends on. */
 export interface PackShape {
@@ -144,7 +141,7 @@ export class PackFile {
       const isSaved = await this.save(true).then(
         () => true,
         error => {
-          if (!NO_SPACE.includes(systemCode(error) ?? '')) throw error;
+          if (!isDiskFull(error)) throw error;
           return false;
         },
       );

@@ -3,7 +3,6 @@
  * told to send again what has no answer, the one change among it that was made already is answered
  * from the log, and files without a name are kept as long as the kernel holds them.
  */
-
 import { messageOf } from '../base/errors.ts';
 import { failpoint } from '../base/failpoints.ts';
 import type { Ino } from '../base/ids.ts';

@@ -102,11 +102,10 @@ const cutTornLine = (path: string): void => {
   if (whole < bytes.length) truncateSync(path, whole);
 };
 
-/** Appends whole lines to a file and fsyncs it (and its name, when it is new). */
+/** Appends whole lines to a file and fsyncs it (and its name, with the first). */
 export const appendSynced = (directory: string, name: string, text: string): void => {
   const path = join(directory, name);
-  const isNew = !existsSync(path);
-  if (!isNew) cutTornLine(path);
+  if (existsSync(path)) cutTornLine(path);
   const fd = openSync(path, 'a', 0o600);
   const { size } = fstatSync(fd);
   try {
@@ -119,7 +118,7 @@ export const appendSynced = (directory: string, name: string, text: string): voi
   } finally {
     closeSync(fd);
   }
-  if (isNew) syncDirectory(directory);
+  if (size === 0) syncDirectory(directory);
 };
 
 /** Whole lines of a file; a torn last line was never answered and does not count. */

@@ -4,7 +4,7 @@
  * for the smallest (FLUSH_ROOM_BYTES).
  */
 import { statfsSync } from 'node:fs';
-import { messageOf, systemCode, TuskError } from '../base/errors.ts';
+import { isDiskFull, messageOf, systemCode, TuskError } from '../base/errors.ts';
 import { PACK_BYTES_MIN } from '../base/limits.ts';
 import type { MatrixShape } from '../format/shape.ts';
 
@@ -30,10 +30,7 @@ export const explainDisk = (error: unknown, directory: string): unknown => {
   if (error instanceof TuskError && error.code === 'disk_full') return error;
   const code = systemCode(error) ?? '';
   const message = messageOf(error);
-  if (
-    ['ENOSPC', 'EDQUOT', 'SQLITE_FULL'].includes(code) ||
-    /no space left on device|disk is full/i.test(message)
-  )
+  if (isDiskFull(error) || /no space left on device|disk is full/i.test(message))
     return new TuskError(
       'disk_full',
       `the disk of ${directory} is too full to make a pack there. What was written before is safe and stays readable; free some space, the flush then goes on by itself`,

@@ -7,7 +7,7 @@ import { constants, copyFileSync, existsSync, mkdirSync, statfsSync } from 'node
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { ByteReader } from '../base/bytes.ts';
-import { messageOf, systemCode, TuskError } from '../base/errors.ts';
+import { isDiskFull, messageOf, systemCode, TuskError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoints.ts';
 import { ROOT_INO, type Seq } from '../base/ids.ts';
 import { log } from '../base/log.ts';
@@ -54,10 +54,6 @@ const pause = (ms: number): void => {
   Atomics.wait(ending, 0, 0, ms);
 };
 const isEnding = (): boolean => Atomics.load(ending, 0) === 1;
-
-/** A full disk ends by itself, sooner or later. */
-const isDiskFull = (error: unknown): boolean =>
-  ['SQLITE_FULL', 'ENOSPC', 'EDQUOT'].includes(systemCode(error) ?? '');
 
 /** Does `work` until it succeeds: a full disk is waited out, other errors for a while. */
 const retrying = <T>(what: string, work: () => T): T => {

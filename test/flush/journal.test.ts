@@ -50,7 +50,10 @@ test('a line that the disk refused to keep is not found by the next flush, which
     expect(() => journal.add(entry)).toThrow('EIO');
     expect(wholeLines(journal.path('jsonl'))).toEqual(before);
     expect(new PackJournal(directory, PACK).state.registerTx).toBeUndefined();
+    vi.mocked(fsyncSync).mockClear();
     new PackJournal(directory, PACK).add(entry);
+    // With the first line that stays, the name is made durable.
+    expect(vi.mocked(fsyncSync)).toHaveBeenCalledTimes(entry.state === 'chosen' ? 2 : 1);
   }
   expect(new PackJournal(directory, PACK).state.registerTx).toEqual(tx);
 });

@@ -7,6 +7,7 @@ mod fuse;
 mod handover;
 mod log;
 mod pool;
+mod record;
 mod seal;
 mod service;
 mod sums;

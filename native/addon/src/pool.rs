@@ -10,26 +10,23 @@ use rustix::process::getpriority_process;
 /// The pool: one thread a core, all of them in the background.
 pub fn pool() -> &'static rayon::ThreadPool {
     static POOL: OnceLock<rayon::ThreadPool> = OnceLock::new();
-    POOL.get_or_init(|| {
-        rayon::ThreadPoolBuilder::new()
-            .thread_name(|i| format!("tuskfs-pool-{i}"))
-            .start_handler(|_| enter_background())
-            .build()
-            .expect("threads can be started")
-    })
+    POOL.get_or_init(|| threads("pool", SLICE_NS))
 }
 
 /// The pool for what somebody waits for who reads: encoding a pack would keep them waiting for seconds.
 /// Its threads take turns with the other pool's soon after they are woken up.
 fn reading() -> &'static rayon::ThreadPool {
     static READING: OnceLock<rayon::ThreadPool> = OnceLock::new();
-    READING.get_or_init(|| {
-        rayon::ThreadPoolBuilder::new()
-            .thread_name(|i| format!("tuskfs-read-{i}"))
-            .start_handler(|_| schedule(NICE, 0))
-            .build()
-            .expect("threads can be started")
-    })
+    READING.get_or_init(|| threads("read", 0))
+}
+
+/// Threads of low priority, one a core, with such a time slice.
+fn threads(name: &'static str, slice_ns: u64) -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new()
+        .thread_name(move |i| format!("tuskfs-{name}-{i}"))
+        .start_handler(move |_| schedule(NICE, slice_ns))
+        .build()
+        .expect("threads can be started")
 }
 
 /// `struct sched_attr` of sched_setattr(2), its first version.
@@ -85,9 +82,7 @@ where
     T: ToNapiValue + Send + 'static,
     F: FnOnce() -> Result<T> + Send + 'static,
 {
-    let (task, promise) = task(env, work)?;
-    pool().spawn(task);
-    Ok(promise)
+    promise_of(pool(), env, work)
 }
 
 /// As `promise`, for what a reader waits for.
@@ -96,8 +91,20 @@ where
     T: ToNapiValue + Send + 'static,
     F: FnOnce() -> Result<T> + Send + 'static,
 {
+    promise_of(reading(), env, work)
+}
+
+fn promise_of<'env, T, F>(
+    threads: &rayon::ThreadPool,
+    env: &'env Env,
+    work: F,
+) -> Result<Object<'env>>
+where
+    T: ToNapiValue + Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
     let (task, promise) = task(env, work)?;
-    reading().spawn(task);
+    threads.spawn(task);
     Ok(promise)
 }
 

@@ -5,13 +5,11 @@
 
 use std::io;
 
+use crate::record::{RECORD_HEADER, Record, SEGMENT_HEADER, long, word};
 use crate::window::Bytes;
 
 /// Data between two states.
 const STEP: usize = 4096;
-const SEGMENT_HEADER: usize = 64;
-const RECORD_HEADER: usize = 64;
-const RECORD_MAGIC: &[u8] = b"TKLR";
 
 /// Data of one record.
 #[derive(Clone)]
@@ -207,54 +205,13 @@ impl Sums {
     }
 }
 
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    let word = bytes.get(at..at + 4)?;
-    Some(u32::from_le_bytes(word.try_into().ok()?))
-}
-
-fn long(bytes: &[u8], at: usize) -> Option<u64> {
-    let long = bytes.get(at..at + 8)?;
-    Some(u64::from_le_bytes(long.try_into().ok()?))
-}
-
-struct Record {
-    crc: u32,
-    number: u64,
-    mutations: usize,
-    data: usize,
-    data_at: usize,
-    end: usize,
-}
-
-impl Record {
-    /// What may be a record, behind record `before`, if its header stands at `at` in a segment of `bytes`.
-    fn at(header: &[u8], at: usize, bytes: usize, before: Option<u64>) -> Option<Self> {
-        if header.get(..4)? != RECORD_MAGIC {
-            return None;
-        }
-        let number = long(header, 16)?;
-        let mutations = word(header, 8)? as usize;
-        let data = word(header, 12)? as usize;
-        let data_at = at + word(header, 48)? as usize;
-        let end = (data_at + data).next_multiple_of(8);
-        let fits = data_at >= at + RECORD_HEADER + mutations && end <= bytes;
-        (fits && before.is_none_or(|before| number > before)).then_some(Self {
-            crc: word(header, 4)?,
-            number,
-            mutations,
-            data,
-            data_at,
-            end,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::File;
     use std::sync::Arc;
 
     use super::*;
+    use crate::record::RECORD_MAGIC;
     use crate::window::{WINDOW, Window};
 
     #[test]

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
-import { Agent, request } from 'undici';
+import { request } from 'undici';
 import { z } from 'zod';
 import { abortError, deadline, throwIfAborted } from '../../base/abort.ts';
 import type { Clock } from '../../base/clock.ts';
@@ -16,6 +16,7 @@ import { log } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import type { RateLimiter } from '../../base/rate.ts';
 import { native } from '../../native.ts';
+import { Connections } from '../connections.ts';
 import type { RelayTicket } from '../network.ts';
 
 const CONFIG_MS = 10_000;
@@ -86,7 +87,7 @@ export class Relay {
   readonly #upload: RateLimiter;
   readonly #clock: Clock;
   readonly #random: Random;
-  readonly #agent = new Agent({ connect: { timeout: 5_000 } });
+  readonly #connections = new Connections({ connect: { timeout: 5_000 } });
   #avoidedUntilMs = 0;
 
   constructor(
@@ -222,7 +223,7 @@ export class Relay {
     const url = `${this.#settings.url.replace(/\/$/, '')}/v1/${path}`;
     // A body is not sent twice, so no connection is used that may have died meanwhile.
     const limits = { headersTimeout: SILENT_MS, bodyTimeout: SILENT_MS, reset: true };
-    const dispatcher = this.#agent;
+    const dispatcher = this.#connections.agent;
     try {
       const answer = await request(url, { ...options, ...limits, dispatcher, signal });
       let text = '';
@@ -250,7 +251,7 @@ export class Relay {
 
   /** Closes the connections. */
   close(): Promise<void> {
-    return this.#agent.destroy();
+    return this.#connections.close();
   }
 }
 
