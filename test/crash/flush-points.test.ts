@@ -42,7 +42,7 @@ const change = (mountPoint: string, n: number): Promise<string> =>
     rm -f source/gone${n - 1}
     ! [ -e source/moved ] || mv source/moved source/sub/moved
     cp source/own${n} source/moved
-    rsync -a --delete source/ ${mountPoint}/`);
+    rsync -a --modify-window=-1 --delete source/ ${mountPoint}/`);
 
 const expectSame = async (mountPoint: string): Promise<void> => {
   const { stdout, status } = await sandbox.run('diff', ['-r', 'source', mountPoint]);
