@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Sandbox, until } from '../support/sandbox.ts';
 
@@ -66,6 +67,8 @@ describe('storage nodes that are gone', () => {
       },
       90_000,
     );
+    // What failed a moment ago fails for a second more (S-24).
+    await sleep(1_000);
     await sandbox.sh(`cat ${mountPoint}/a/* > /dev/null`);
     await sandbox.umount(mountPoint);
   });
