@@ -22,7 +22,7 @@ export const endTail = async (
 ): Promise<void> => {
   const { blobId, size, nShards } = journal.state;
   if (tail.run !== undefined) {
-    const { shards, missing } = await tail.run.tail;
+    const { shards, missing } = await tail.run.tail();
     parts.logger.info({ blobId, shards, missing }, 'upload ended');
   }
   const metadata = tail.encoded?.metadata ?? readFileSync(journal.path('metadata'));

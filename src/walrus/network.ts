@@ -131,8 +131,12 @@ export interface Certificate {
 export interface StoreRun {
   /** As soon as nodes of a quorum of shards (3w ≥ 2n+1) have confirmed. */
   readonly certificate: Promise<Certificate>;
-  /** When every reachable node has everything, or after the tail's limit: shards stored and nodes missing. Never rejects. */
-  readonly tail: Promise<{ shards: number; missing: string[] }>;
+  /**
+   * Goes on behind the certificate, best when it is on the chain: what is on its way to more nodes would
+   * be before it on the line. Resolves when every reachable node has everything, or after the tail's
+   * limit: shards stored and nodes missing. Never rejects.
+   */
+  tail(): Promise<{ shards: number; missing: string[] }>;
 }
 
 /** Progress of an upload, for `status` and bars. */

@@ -55,7 +55,7 @@ export const ours = async (opening: Opening, work: string): Promise<Client> => {
     const certificate = await run.certificate;
     done(await network.submit(await network.signCertify({ blobObjectId, certificate })));
     const seconds = (performance.now() - startMs) / 1000;
-    const { missing } = await run.tail;
+    const { missing } = await run.tail();
     const tailSeconds = (performance.now() - startMs) / 1000;
     if (missing.length > 0) throw new Error(`slivers did not reach ${missing.join(', ')}`);
     leaveSliverFile(work, basename(path));

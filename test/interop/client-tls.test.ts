@@ -129,12 +129,12 @@ test('a lost answer is no second payment', async () => {
   const object = { objectId: result.blobObjectId!, deletable: true };
   const cut = faulty.store(file, object, { signal: signal(), tailMs: 1_000 });
   await expect(cut.certificate).rejects.toMatchObject({ kind: 'transient' });
-  await cut.tail;
+  await cut.tail();
   const run = faulty.store(file, object, { signal: signal(), tailMs: 5_000 });
   const certificate = await run.certificate;
   const certify = await faulty.signCertify({ blobObjectId: object.objectId, certificate });
   expect((await faulty.submit(certify)).ok).toBe(true);
-  await run.tail;
+  await run.tail();
   expect(() => faulty.finish()).toThrow(/wrongBytes at readBlob/);
   const bytes = await faulty.readBlob(file.blobId, signal());
   expect(bytes.equals(bytesOf(30, 20_000))).toBe(false);

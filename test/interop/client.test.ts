@@ -189,11 +189,11 @@ test('more shards gone than the network survives: an error within the deadline, 
     const object = { objectId, deletable: true };
     const run = network.store(other, object, { signal: signal(), tailMs: 1_000 });
     await expect(run.certificate).rejects.toMatchObject({ code: 'too_few_shards' });
-    expect((await run.tail).missing.length).toBe(10);
+    expect((await run.tail()).missing.length).toBe(10);
     await localnet.startNode(...stopped);
     const again = network.store(other, object, { signal: signal(), tailMs: 10_000 });
     expect((await again.certificate).shards).toBeGreaterThanOrEqual(67);
-    expect(await again.tail).toEqual({ shards: 100, missing: [] });
+    expect(await again.tail()).toEqual({ shards: 100, missing: [] });
   } finally {
     await localnet.startNode(...stopped);
   }
@@ -211,7 +211,7 @@ test('cancelling ends an upload and a read at once', async () => {
   );
   stop.abort();
   await expect(run.certificate).rejects.toMatchObject({ code: 'aborted' });
-  await run.tail;
+  await run.tail();
   const read = network.readBlob(file.blobId, AbortSignal.abort());
   await expect(read).rejects.toMatchObject({ code: 'aborted' });
 });
@@ -332,7 +332,7 @@ test('the head moves only from the head that the writer saw', async () => {
   const head = { key, value: '3', previous: second.objectId };
   const late = network.signCertify({ blobObjectId: objectId, certificate, head });
   await expect(late).rejects.toMatchObject({ code: 'conflicting_head' });
-  await run.tail;
+  await run.tail();
 });
 
 test('extending pays for epochs, deleting gives the blob up', async () => {
@@ -393,5 +393,5 @@ test('after an epoch change a new committee is read and blobs are certified in i
     await network.signCertify({ blobObjectId: objectId, certificate }),
   );
   expect(result.ok).toBe(true);
-  await run.tail;
+  await run.tail();
 });

@@ -184,7 +184,7 @@ const publish = async (network: RealNetwork, bytes: Buffer): Promise<bigint> => 
   const certificate = await run.certificate;
   const certified = await network.submit(await network.signCertify({ blobObjectId, certificate }));
   expect(certified.ok).toBe(true);
-  expect((await run.tail).shards).toBeGreaterThanOrEqual(67);
+  expect((await run.tail()).shards).toBeGreaterThanOrEqual(67);
   return registered.suiSpent + certified.suiSpent;
 };
 

@@ -10,6 +10,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vi
 import { parseRatePlan } from '../../src/base/rate.ts';
 import { type LocalnetHandle, startLocalnet } from '../../src/localnet/handle.ts';
 import { NodeClient } from '../../src/walrus/nodes/client.ts';
+import { FirstNodes } from '../../src/walrus/nodes/first-nodes.ts';
 import { NodeHttp } from '../../src/walrus/nodes/http.ts';
 import { RealNetwork } from '../../src/walrus/real-network.ts';
 import { Wallet } from '../../src/walrus/wallet.ts';
@@ -82,7 +83,7 @@ test('the four largest stopped: it is pending, says why, and sends only what is 
   try {
     const again = network.store(file, object, { signal: signal(), tailMs: 30_000 });
     expect((await again.certificate).shards).toBeGreaterThanOrEqual(67);
-    expect(await again.tail).toEqual({ shards: 100, missing: [] });
+    expect(await again.tail()).toEqual({ shards: 100, missing: [] });
     const receivers = new Set(put.mock.calls.map(([node]) => node.index));
     expect(receivers).toEqual(new Set(stopped));
   } finally {
@@ -100,7 +101,7 @@ test('a node that hangs and one that is slow delay neither the certificate nor t
     const run = network.store(file, object, { signal: signal(), tailMs: 3_000 });
     expect((await run.certificate).shards).toBeGreaterThanOrEqual(67);
     expect(performance.now() - startMs).toBeLessThan(10_000);
-    expect(await run.tail).toEqual({ shards: 77, missing: ['node-0', 'node-1'] });
+    expect(await run.tail()).toEqual({ shards: 77, missing: ['node-0', 'node-1'] });
   } finally {
     await localnet.misbehave([0, 1]);
   }
@@ -113,6 +114,28 @@ test('metadata is sent to each node once, though nodes hear of the registration 
     const metadata = put.mock.calls.filter(([, { path }]) => path.endsWith('/metadata'));
     expect(metadata).toHaveLength(WEIGHTS.length);
   } finally {
+    put.mockRestore();
+  }
+});
+
+test('before a certificate nodes of a quorum and a few more are sent to, the others behind it', async () => {
+  const put = vi.spyOn(NodeClient.prototype, 'putSliver');
+  // On a busy machine some are late.
+  const patient = vi.spyOn(FirstNodes.prototype, 'confirmed').mockReturnValue();
+  const receivers = () => new Set(put.mock.calls.map(([node]) => node));
+  try {
+    const file = await encode(directory, bytesOf(6, 500_000));
+    const object = { objectId: await register(network, file), deletable: true };
+    const run = network.store(file, object, { signal: signal(), tailMs: 30_000 });
+    await run.certificate;
+    await new Promise(resolve => setTimeout(resolve, 300));
+    const shards = [...receivers()].reduce((sum, node) => sum + node.shards.length, 0);
+    expect(shards).toBeGreaterThanOrEqual(67);
+    expect(shards).toBeLessThan(67 + 5 + Math.max(...WEIGHTS));
+    expect(await run.tail()).toEqual({ shards: 100, missing: [] });
+    expect(receivers().size).toBe(WEIGHTS.length);
+  } finally {
+    patient.mockRestore();
     put.mockRestore();
   }
 });
@@ -137,7 +160,7 @@ test('limits of upload and download are kept', async () => {
       },
     },
   );
-  expect(await run.tail).toEqual({ shards: 100, missing: [] });
+  expect(await run.tail()).toEqual({ shards: 100, missing: [] });
   const counted = taken.mock.calls.reduce((sum, [amount]) => sum + amount, 0);
   expect(counted).toBeGreaterThan(bytesTotal);
   // The last sliver is owed when it is sent; a tenth of a second is for clocks.

@@ -145,7 +145,7 @@ const store = async (size: number, timeoutMs: number) => {
       { signal: AbortSignal.timeout(timeoutMs), tailMs: 200 },
     );
     const certificate = await run.certificate;
-    await run.tail;
+    await run.tail();
     const result = await network.submit(
       await network.signCertify({ blobObjectId: objectId, certificate }),
     );

@@ -72,5 +72,5 @@ export const publish = async (
   });
   const certified = await network.submit(tx);
   if (!certified.ok) throw new Error(certified.error);
-  return { objectId, certificate, certified, tail: await run.tail };
+  return { objectId, certificate, certified, tail: await run.tail() };
 };

@@ -187,10 +187,11 @@ export class FaultyNetwork implements Network {
       return found;
     });
     certificate.catch(() => {});
-    const tail = started
-      .then(run => run.tail)
-      .catch(() => ({ shards: 0, missing: [] }))
-      .finally(() => scope.done());
+    const tail = () =>
+      started
+        .then(run => run.tail())
+        .catch(() => ({ shards: 0, missing: [] }))
+        .finally(() => scope.done());
     return { certificate, tail };
   }
 
@@ -205,5 +206,5 @@ export class FaultyNetwork implements Network {
 const failedRun = (error: TuskError): StoreRun => {
   const certificate = Promise.reject(error);
   certificate.catch(() => {});
-  return { certificate, tail: Promise.resolve({ shards: 0, missing: [] }) };
+  return { certificate, tail: async () => ({ shards: 0, missing: [] }) };
 };

@@ -212,10 +212,11 @@ export class MemoryNetwork implements Network {
         signersBitmap: Buffer.alloc(0),
         shards: file.nShards,
       })),
-      tail: stored.then(
-        () => ({ shards: file.nShards, missing: [] }),
-        () => ({ shards: 0, missing: ['all'] }),
-      ),
+      tail: () =>
+        stored.then(
+          () => ({ shards: file.nShards, missing: [] }),
+          () => ({ shards: 0, missing: ['all'] }),
+        ),
     };
   }
 

@@ -30,6 +30,7 @@ import { Lane } from '../../src/walrus/chain/lane.ts';
 import { Blob, StakingPool } from '../../src/walrus/chain/layouts.ts';
 import type { Committee, StorageNode } from '../../src/walrus/network.ts';
 import { ByteBudget } from '../../src/walrus/nodes/budget.ts';
+import { FirstNodes } from '../../src/walrus/nodes/first-nodes.ts';
 import { gather } from '../../src/walrus/nodes/gather.ts';
 import { IncomingSliver } from '../../src/walrus/nodes/incoming.ts';
 import {
@@ -306,6 +307,48 @@ test('a gathering asks only as many as it needs, replaces failures, hedges silen
   expect(ok).toBe(true);
   expect(asked.slice(0, 3)).toEqual([0, 1, 2]);
   expect(asked.length).toBeLessThanOrEqual(4);
+});
+
+test('the other nodes of an upload wait for those who go first, but not for who is late or fails', async () => {
+  const nodes = Array.from({ length: 10 }, (_, index) => ({ index, shards: [index] }));
+  const committee = { nShards: 10 } as Committee;
+  const { signal } = new AbortController();
+  const round = () => {
+    let nowMs = 0;
+    const clock = { monotonicMs: () => nowMs } as Clock;
+    const first = new FirstNodes(committee, nodes as unknown as StorageNode[], clock);
+    const gone: number[] = [];
+    for (const node of nodes as unknown as StorageNode[])
+      void first.turn(node, signal).then(() => gone.push(node.index));
+    const after = async (ms: number) => {
+      await new Promise(resolve => setTimeout(resolve, ms));
+      return gone.length;
+    };
+    return { first, after, pass: (ms: number) => void (nowMs += ms) };
+  };
+
+  // A quorum of 7 and one more.
+  const prompt = round();
+  expect(await prompt.after(0)).toBe(8);
+  prompt.pass(200);
+  prompt.first.confirmed(6);
+  prompt.first.confirmed(7);
+  expect(await prompt.after(300)).toBe(8);
+  prompt.first.letAllGo();
+  expect(await prompt.after(0)).toBe(10);
+
+  const late = round();
+  late.first.confirmed(3);
+  expect(await late.after(200)).toBe(8);
+  late.pass(400);
+  late.first.confirmed(4);
+  expect(await late.after(150)).toBe(8);
+  expect(await late.after(150)).toBe(10);
+
+  const stop = new AbortController();
+  const waits = round().first.turn(nodes[9] as unknown as StorageNode, stop.signal);
+  stop.abort();
+  await expect(waits).rejects.toMatchObject({ code: 'aborted' });
 });
 
 test('a budget of bytes is never passed and serves in order', async () => {

@@ -31,7 +31,10 @@ const fill = (request: IncomingMessage, body: Buffer): Promise<Buffer> => {
   request.on('data', (chunk: Buffer) => {
     at += chunk.copy(body, at);
   });
-  request.once('end', () => resolve(body.subarray(0, at)));
+  request.once('end', () => {
+    request.off('close', gone);
+    resolve(body.subarray(0, at));
+  });
   request.once('close', gone);
   if (request.destroyed) gone();
   return promise;

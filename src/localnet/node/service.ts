@@ -71,10 +71,11 @@ export class NodeService {
     this.#dropForeign();
   }
 
-  /** Stops following. */
+  /** Stops following and holds no file any more. */
   close(): void {
     this.registry.off('gone', this.#onGone);
     this.registry.off('settled', this.#onSettled);
+    this.store.close();
   }
 
   /** Status of the blob on the ledger, as this node knows it. */

@@ -105,6 +105,8 @@ export const recordsOf = (path: string): { places: Map<string, Place>; end: numb
 export class SliverFile {
   readonly #path: string;
   readonly #places = new Map<string, Place>();
+  /** While slivers come. */
+  #fd: number | undefined;
   #end = 0;
   #newBytes = 0;
   #writing: Promise<void> | undefined;
@@ -134,12 +136,11 @@ export class SliverFile {
     head.writeUInt16LE(pair, 0);
     head.writeUInt32LE(bytes.length, 4);
     const at = this.#end + HEAD_BYTES;
-    using(this.#path, O_RDWR | O_CREAT, fd => {
-      let done = writevSync(fd, [head, bytes], this.#end) - HEAD_BYTES;
-      while (done < bytes.length) {
-        done += writeSync(fd, bytes, done, bytes.length - done, at + done);
-      }
-    });
+    this.#fd ??= openSync(this.#path, O_RDWR | O_CREAT, 0o600);
+    let done = writevSync(this.#fd, [head, bytes], this.#end) - HEAD_BYTES;
+    while (done < bytes.length) {
+      done += writeSync(this.#fd, bytes, done, bytes.length - done, at + done);
+    }
     this.#places.set(sliverName(pair, type), { at, bytes: bytes.length });
     this.#end = at + bytes.length;
     this.#newBytes += bytes.length;
@@ -182,6 +183,13 @@ export class SliverFile {
     while (this.#writing !== undefined) await this.#writing;
     if (this.#failure !== undefined) throw this.#failure;
     await this.#write();
+    this.close();
+  }
+
+  /** Holds no descriptor any more; the next sliver opens the file again. */
+  close(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
   }
 
   async #write(): Promise<void> {

@@ -73,6 +73,11 @@ export class NodeStore {
     }
   }
 
+  /** Holds no file any more; the next sliver opens its own again. */
+  close(): void {
+    for (const { slivers } of this.#kept.values()) slivers.close();
+  }
+
   /** IDs of all blobs of which something is kept. */
   blobIds(): BlobId[] {
     return [...this.#kept.keys()];
@@ -159,6 +164,7 @@ export class NodeStore {
 
   /** Makes a blob unavailable at once and its space free soon. */
   forget(blobId: BlobId): Promise<void> {
+    this.#kept.get(blobId)?.slivers.close();
     this.#kept.delete(blobId);
     const grave = join(this.#trash, `${process.hrtime.bigint()}-${blobId}`);
     try {

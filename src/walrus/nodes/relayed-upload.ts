@@ -31,12 +31,12 @@ export const startRelayedUpload = (
     (error: unknown): StoreRun => {
       const failed = Promise.reject<Certificate>(error);
       failed.catch(() => {});
-      return { certificate: failed, tail: Promise.resolve({ shards: 0, missing: [] }) };
+      return { certificate: failed, tail: async () => ({ shards: 0, missing: [] }) };
     },
   );
   const certificate = run.then(started => started.certificate);
   certificate.catch(() => {});
-  return { certificate, tail: run.then(started => started.tail) };
+  return { certificate, tail: () => run.then(started => started.tail()) };
 };
 
 const relayed = async (
@@ -63,7 +63,7 @@ const relayed = async (
       .map(({ name }) => name);
     return {
       certificate: Promise.resolve(certificate),
-      tail: Promise.resolve({ shards: certificate.shards, missing }),
+      tail: async () => ({ shards: certificate.shards, missing }),
     };
   } catch (error) {
     throwIfAborted(signal);

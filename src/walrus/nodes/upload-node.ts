@@ -17,16 +17,16 @@ const NODE_RETRY: RetryPolicy = { tries: 5, baseMs: 200, maxMs: 2_000 };
 /** Nodes learn of a registration some time after the chain. */
 const REGISTRATION_MS = 60_000;
 const REGISTRATION: RetryPolicy = { tries: Number.POSITIVE_INFINITY, baseMs: 200, maxMs: 1_000 };
-/** Pairs on their way to one node, two requests each. */
-const PAIRS_AT_ONCE = 2;
+/** This part of a node's pairs is on its way at once, two requests each: all nodes then need the same time. */
+const PART_AT_ONCE = 1 / 5;
 
 /** What the nodes of one upload have in common. */
 export interface UploadWork extends Parts {
   readonly client: NodeClient;
   /** Bytes on their way, over all nodes and uploads. */
   readonly budget: UploadBudget;
-  /** Most of them that one node may hold: slow nodes must leave room for the others. */
-  readonly nodeBytesMax: number;
+  /** Most of them that a node may hold for each of its shards: slow nodes must leave room for the others. */
+  readonly shardBytesMax: number;
   readonly file: EncodedFile;
   readonly object: StoredObject;
   readonly handle: FileHandle;
@@ -99,8 +99,9 @@ const storeSlivers = async (
       await storePair(work, node, pair, resuming, signal);
     }
   };
-  const fit = Math.floor(work.nodeBytesMax / pairBytes(work.shape));
-  const workers = Math.min(PAIRS_AT_ONCE, Math.max(1, fit));
+  const pairs = node.shards.length;
+  const fit = Math.floor((pairs * work.shardBytesMax) / pairBytes(work.shape));
+  const workers = Math.max(1, Math.min(Math.ceil(pairs * PART_AT_ONCE), fit));
   try {
     await Promise.all(Array.from({ length: workers }, worker));
   } catch (error) {

@@ -1,8 +1,9 @@
 /**
  * Storing a blob on all nodes in parallel. Each node goes through metadata, slivers, confirmation.
- * The certificate is there as soon as a quorum of shards has confirmed; the rest goes on as the
- * tail, which slow and unreachable nodes do not hold up. If the epoch changes meanwhile, the upload
- * goes on in the new one: with its committee, sending only what its nodes do not have.
+ * Some nodes go first (FirstNodes), and the certificate is there as soon as a quorum of shards has
+ * confirmed; the rest goes on as the tail, which slow and unreachable nodes do not hold up. If the
+ * epoch changes meanwhile, the upload goes on in the new one: with its committee, sending only what
+ * its nodes do not have.
  */
 import { type FileHandle, open } from 'node:fs/promises';
 import { abortError, type Deadline, deadline } from '../../base/abort.ts';
@@ -21,7 +22,9 @@ import type {
 } from '../network.ts';
 import { backoffMs, type Parts, pause, type RetryPolicy } from '../retry.ts';
 import type { NodeClient, RawConfirmation, StoredObject } from './client.ts';
+import { FirstNodes } from './first-nodes.ts';
 import { rotationOf } from './places.ts';
+import { byTrust } from './slivers.ts';
 import type { UploadBudget } from './upload-budget.ts';
 import { pairBytes, retryNode, storeOnNode, type UploadWork } from './upload-node.ts';
 import { type ReadCommittee, Round } from './upload-round.ts';
@@ -54,7 +57,11 @@ export const startUpload = (
   options: UploadOptions,
 ): StoreRun => {
   const upload = new Upload(parts, file, object, options);
-  const tail = upload.run();
+  const ended = upload.run();
+  const tail = () => {
+    upload.goOn();
+    return ended;
+  };
   return { certificate: upload.certificate, tail };
 };
 
@@ -72,8 +79,12 @@ class Upload {
   readonly #limit: Deadline;
   readonly #progress: StoreProgress;
   #failures = new Map<StorageNode, unknown>();
-  /** Calls off the end of the tail, once that is set. */
+  /** Of the round that runs. */
+  #first: FirstNodes | undefined;
+  /** Calls off the end of the tail, once there is a certificate. */
   #tail: (() => void) | undefined;
+  /** Are the remaining nodes sent to behind the certificate? */
+  #goesOn = false;
 
   constructor(parts: UploadParts, file: EncodedFile, object: StoredObject, options: UploadOptions) {
     const { promise, resolve, reject } = Promise.withResolvers<Certificate>();
@@ -100,9 +111,24 @@ class Upload {
       this.#settle.reject(error);
     } finally {
       this.#tail?.();
+      this.#tail = undefined;
       this.#limit.done();
     }
     return { shards: this.#storedShards(committee), missing: this.#missing() };
+  }
+
+  /** From the certificate on, or now, the remaining nodes are sent to. */
+  goOn(): void {
+    this.#goesOn = true;
+    if (this.#tail !== undefined) this.#startTail();
+  }
+
+  #startTail(): void {
+    this.#tail?.();
+    this.#tail = after(this.#options.tailMs, () =>
+      this.#limit.controller.abort(new TuskError('timeout', 'the tail of the upload ended')),
+    );
+    if (this.#goesOn) this.#first?.letAllGo();
   }
 
   /** Shards of the nodes of the last round that did not fail. */
@@ -145,11 +171,18 @@ class Upload {
     const round = new Round(this.#parts.committee, committee, this.#limit.signal);
     const confirmations = new Confirmations(committee, this.#file.blobId, this.#object);
     const work = this.#work(committee, handle);
+    const { client, clock, random } = this.#parts;
+    const first = new FirstNodes(committee, byTrust(committee.nodes, client.health, random), clock);
+    this.#first = first;
+    const storeOn = async (node: StorageNode): Promise<void> => {
+      await this.#storeOn(node, first, round, work, confirmations);
+      if (this.#failures.has(node)) first.letAllGo();
+      else first.confirmed(confirmations.shards);
+    };
     try {
-      await Promise.all(
-        committee.nodes.map(node => this.#storeOn(node, round, work, confirmations)),
-      );
+      await Promise.all(committee.nodes.map(storeOn));
     } finally {
+      first.letAllGo();
       round.end();
     }
     if (round.next !== undefined) return round.next;
@@ -162,7 +195,7 @@ class Upload {
     const { client, budget, pool, clock, random } = this.#parts;
     return {
       ...{ client, budget, pool, clock, random, handle },
-      nodeBytesMax: budget.limitBytes / committee.nodes.length,
+      shardBytesMax: budget.limitBytes / committee.nShards,
       file: this.#file,
       object: this.#object,
       shape: this.#shape,
@@ -177,6 +210,7 @@ class Upload {
   /** One node from metadata to confirmation; a failure is noted, not thrown. */
   async #storeOn(
     node: StorageNode,
+    first: FirstNodes,
     round: Round,
     work: UploadWork,
     confirmations: Confirmations,
@@ -184,6 +218,7 @@ class Upload {
     // A signal of the node's own: the listeners of all requests on one would slow each other down.
     const limit = deadline(round.signal, undefined);
     try {
+      await first.turn(node, limit.signal);
       await storeOnNode(work, node, limit.signal);
       await this.#confirm(node, round, confirmations, limit.signal);
     } catch (error) {
@@ -237,9 +272,7 @@ class Upload {
     this.#options.onProgress?.(this.#progress);
     if (!confirmations.isQuorum || this.#tail !== undefined) return;
     this.#settle.resolve(confirmations.certificate());
-    this.#tail = after(this.#options.tailMs, () =>
-      this.#limit.controller.abort(new TuskError('timeout', 'the tail of the upload ended')),
-    );
+    this.#startTail();
   }
 
   /** Notes a node whose confirmation is none. */
