@@ -21,9 +21,18 @@ export const official = async (opening: Opening): Promise<Client> => {
   const store = async (size: number, seed: number): Promise<Stored> => {
     const blob = bytesOf(seed, size);
     const [startCpu, startMs] = [cpuSeconds(), performance.now()];
-    const { blobId } = await client.writeBlob({ blob, deletable: true, epochs: 2, signer });
+    const { blobId, blobObject } = await client.writeBlob({
+      blob,
+      deletable: true,
+      epochs: 2,
+      signer,
+    });
     const seconds = (performance.now() - startMs) / 1000;
-    return { blobId, seconds, cpuSeconds: cpuSeconds() - startCpu };
+    return { blobId, objectId: blobObject.id, seconds, cpuSeconds: cpuSeconds() - startCpu };
+  };
+
+  const remove = async (blobObjectId: string): Promise<void> => {
+    await client.executeDeleteBlobTransaction({ blobObjectId, signer });
   };
 
   const read = async ({ blobId, size, seed, ranges }: ReadQuestion): Promise<ReadAnswer> => {
@@ -35,5 +44,5 @@ export const official = async (opening: Opening): Promise<Client> => {
     );
   };
 
-  return { address: signer.toSuiAddress(), store, read };
+  return { address: signer.toSuiAddress(), store, remove, read };
 };

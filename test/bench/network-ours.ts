@@ -60,7 +60,12 @@ export const ours = async (opening: Opening, work: string): Promise<Client> => {
     if (missing.length > 0) throw new Error(`slivers did not reach ${missing.join(', ')}`);
     leaveSliverFile(work, basename(path));
     await rm(path);
-    return { blobId: file.blobId, seconds, cpuSeconds: cpuSeconds() - startCpu, tailSeconds };
+    const stored = { blobId: file.blobId, objectId: blobObjectId };
+    return { ...stored, seconds, cpuSeconds: cpuSeconds() - startCpu, tailSeconds };
+  };
+
+  const remove = async (objectId: string): Promise<void> => {
+    done(await network.submit(await network.signDelete(objectId)));
   };
 
   const readRange = async (
@@ -95,5 +100,5 @@ export const ours = async (opening: Opening, work: string): Promise<Client> => {
     }
   };
 
-  return { address: wallet.address, store, read };
+  return { address: wallet.address, store, remove, read };
 };

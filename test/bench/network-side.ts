@@ -17,6 +17,8 @@ export interface Question {
   readonly open?: Opening;
   /** Store `size` bytes that follow from `seed`, from bytes to certified. */
   readonly store?: { readonly size: number; readonly seed: number };
+  /** Delete what was stored, by its Blob object. */
+  readonly remove?: string;
   /** Read with a client that knows nothing yet. */
   readonly read?: ReadQuestion;
 }
@@ -47,6 +49,7 @@ export interface Answer {
 /** What came of storing. */
 export interface Stored {
   readonly blobId: string;
+  readonly objectId: string;
   /** From the bytes to certified on chain. */
   readonly seconds: number;
   /** Processor time of this process meanwhile. */
@@ -59,6 +62,7 @@ export interface Stored {
 export interface Client {
   readonly address: string;
   store(size: number, seed: number): Promise<Stored>;
+  remove(objectId: string): Promise<void>;
   /** Reads with a client that was just made and knows no more than the committee. */
   read(question: ReadQuestion): Promise<ReadAnswer>;
 }
@@ -89,12 +93,16 @@ export const timedReads = async (
 const [, , side, work] = process.argv as [string, string, string, string];
 let client: Client | undefined;
 
-const answer = async ({ open, store, read }: Question): Promise<Answer> => {
+const answer = async ({ open, store, remove, read }: Question): Promise<Answer> => {
   if (open !== undefined) {
     client = await (side === 'tuskfs' ? ours : official)(open, work);
     return { address: client.address };
   }
   if (store !== undefined) return { store: await client!.store(store.size, store.seed) };
+  if (remove !== undefined) {
+    await client!.remove(remove);
+    return {};
+  }
   if (read !== undefined) return { read: await client!.read(read) };
   throw new Error('the parent asked nothing');
 };

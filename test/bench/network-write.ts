@@ -1,9 +1,12 @@
 /** Rows of the network bench that store: from a blob's bytes to certified on chain, as both clients do it. */
+import { setTimeout } from 'node:timers/promises';
 import { type NetworkRow, type NetworkSide, nodesCpuSeconds, PEER, type Stage } from './network.ts';
 import type { Stored } from './network-side.ts';
 import { median } from './rows.ts';
 
 const MEBI = 2 ** 20;
+/** Nodes hear of a deletion some time after the chain, and then take a moment. */
+const REMOVED_MS = 2_000;
 
 /** One storing, with the nodes' share of the processor. */
 interface Run extends Stored {
@@ -13,7 +16,11 @@ interface Run extends Stored {
 const storeOnce = async (stage: Stage, side: NetworkSide, size: number, seed: number) => {
   const before = nodesCpuSeconds(stage);
   const { store } = await stage.probe.during(() => side.ask({ store: { size, seed } }));
-  return { ...store!, nodesCpuSeconds: nodesCpuSeconds(stage) - before };
+  const run = { ...store!, nodesCpuSeconds: nodesCpuSeconds(stage) - before };
+  // Each finds the nodes' disk and memory as the one before did.
+  await side.ask({ remove: run.objectId });
+  await setTimeout(REMOVED_MS);
+  return run;
 };
 
 const line = (name: string, run: Run): string => {
