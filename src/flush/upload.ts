@@ -239,6 +239,8 @@ export class Upload {
       throw error;
     }
     this.#add({ state: 'certified' });
+    // It never rejects; whoever ends the pack waits for it.
+    void this.#run?.tail();
   }
 
   /** Signs (unless the journal holds signed bytes), journals, sends until final; again if it failed on chain. */

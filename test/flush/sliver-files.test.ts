@@ -30,10 +30,12 @@ test('a file that a pack left is the next one’s, one that is in use is nobody 
   expect(readdirSync(scratch).sort()).toEqual(['b.slivers', 'c.slivers', 'd.slivers']);
 });
 
-test('of several that were left one is kept, and none when it is given back', () => {
-  for (const pack of ['a', 'b']) first(pack);
+test('several that were left serve as many packs, and none is there when they are given back', () => {
+  const left = ['a', 'b'].map(first);
   for (const pack of ['a', 'b', 'never-made']) leaveSliverFile(scratch, pack);
-  expect(readdirSync(scratch)).toEqual(['spare.slivers']);
+  expect([made('c'), made('d')].sort()).toEqual(left.sort());
+  for (const pack of ['c', 'd']) leaveSliverFile(scratch, pack);
+  expect(readdirSync(scratch)).toHaveLength(2);
   for (let i = 0; i < 2; i++) dropSpareSlivers(scratch);
   expect(readdirSync(scratch)).toEqual([]);
 });
