@@ -11,7 +11,8 @@ import { type Answer, Exchange, type Sink } from './exchange.ts';
 import { pinnedConnector } from './tls.ts';
 
 const CONNECT_MS = 5_000;
-const CONNECTIONS_PER_NODE = 6;
+/** Requests to one node at a time; more wait for them. */
+export const CONNECTIONS_PER_NODE = 6;
 const JSON_BYTES_MAX = 64 * 1024;
 /** A body that brings fewer bytes than this in a request's time is late; more is a slow line. */
 const SLOW_BYTES = 16 * 1024;

@@ -9,6 +9,7 @@ import type { BlobShape } from '../../native.ts';
 import type { EncodedFile, StorageNode } from '../network.ts';
 import { backoffMs, type Parts, pause, type RetryPolicy, retry } from '../retry.ts';
 import { isUnregistered, type NodeClient, type StoredObject } from './client.ts';
+import { CONNECTIONS_PER_NODE } from './http.ts';
 import { pairOfShard, type WireSliver, wireBytes, wireSliver } from './places.ts';
 import type { UploadBudget } from './upload-budget.ts';
 import type { WirePool } from './wire-pool.ts';
@@ -19,6 +20,8 @@ const REGISTRATION_MS = 60_000;
 const REGISTRATION: RetryPolicy = { tries: Number.POSITIVE_INFINITY, baseMs: 200, maxMs: 1_000 };
 /** This part of a node's pairs is on its way at once, two requests each: all nodes then need the same time. */
 const PART_AT_ONCE = 1 / 5;
+/** But no more than there are connections for: what waits for one has its time running. */
+const PAIRS_AT_ONCE_MAX = CONNECTIONS_PER_NODE / 2;
 
 /** What the nodes of one upload have in common. */
 export interface UploadWork extends Parts {
@@ -101,7 +104,8 @@ const storeSlivers = async (
   };
   const pairs = node.shards.length;
   const fit = Math.floor((pairs * work.shardBytesMax) / pairBytes(work.shape));
-  const workers = Math.max(1, Math.min(Math.ceil(pairs * PART_AT_ONCE), fit));
+  const wanted = Math.min(Math.ceil(pairs * PART_AT_ONCE), PAIRS_AT_ONCE_MAX);
+  const workers = Math.max(1, Math.min(wanted, fit));
   try {
     await Promise.all(Array.from({ length: workers }, worker));
   } catch (error) {
