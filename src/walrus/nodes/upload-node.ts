@@ -104,8 +104,8 @@ const storeSlivers = async (
   };
   const pairs = node.shards.length;
   const fit = Math.floor((pairs * work.shardBytesMax) / pairBytes(work.shape));
-  const wanted = Math.min(Math.ceil(pairs * PART_AT_ONCE), PAIRS_AT_ONCE_MAX);
-  const workers = Math.max(1, Math.min(wanted, fit));
+  const part = Math.ceil(pairs * PART_AT_ONCE);
+  const workers = Math.max(1, Math.min(part, PAIRS_AT_ONCE_MAX, fit));
   try {
     await Promise.all(Array.from({ length: workers }, worker));
   } catch (error) {

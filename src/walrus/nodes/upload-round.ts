@@ -2,6 +2,7 @@
 import { type Deadline, deadline } from '../../base/abort.ts';
 import { TuskError } from '../../base/errors.ts';
 import type { Committee } from '../network.ts';
+import type { FirstNodes } from './first-nodes.ts';
 
 /** The committee; `fresh` reads it from the chain. */
 export type ReadCommittee = (fresh: boolean, signal: AbortSignal) => Promise<Committee>;
@@ -9,15 +10,17 @@ export type ReadCommittee = (fresh: boolean, signal: AbortSignal) => Promise<Com
 /** One attempt with one committee, which ends early when the chain has a newer one. */
 export class Round {
   readonly committee: Committee;
+  readonly first: FirstNodes;
   readonly #read: ReadCommittee;
   readonly #limit: Deadline;
   #reading: Promise<void> | undefined;
   /** The newer committee. */
   next: Committee | undefined;
 
-  constructor(read: ReadCommittee, committee: Committee, signal: AbortSignal) {
+  constructor(read: ReadCommittee, committee: Committee, first: FirstNodes, signal: AbortSignal) {
     this.#read = read;
     this.committee = committee;
+    this.first = first;
     this.#limit = deadline(signal, undefined);
   }
 
@@ -42,6 +45,7 @@ export class Round {
   }
 
   end(): void {
+    this.first.letAllGo();
     this.#limit.done();
   }
 }

@@ -1,9 +1,9 @@
 /**
- * Storing a blob on all nodes in parallel. Each node goes through metadata, slivers, confirmation.
- * Some nodes go first (FirstNodes), and the certificate is there as soon as a quorum of shards has
- * confirmed; the rest goes on as the tail, which slow and unreachable nodes do not hold up. If the
- * epoch changes meanwhile, the upload goes on in the new one: with its committee, sending only what
- * its nodes do not have.
+ * Storing a blob on the nodes of a committee, many in parallel. Each node goes through metadata,
+ * slivers, confirmation. Some nodes go first (FirstNodes), and the certificate is there as soon as a
+ * quorum of shards has confirmed; the rest goes on as the tail, which slow and unreachable nodes do
+ * not hold up. If the epoch changes meanwhile, the upload goes on in the new one: with its committee,
+ * sending only what its nodes do not have.
  */
 import { type FileHandle, open } from 'node:fs/promises';
 import { abortError, type Deadline, deadline } from '../../base/abort.ts';
@@ -79,8 +79,7 @@ class Upload {
   readonly #limit: Deadline;
   readonly #progress: StoreProgress;
   #failures = new Map<StorageNode, unknown>();
-  /** Of the round that runs. */
-  #first: FirstNodes | undefined;
+  #current: Round | undefined;
   /** Calls off the end of the tail, once there is a certificate. */
   #tail: (() => void) | undefined;
   /** Are the remaining nodes sent to behind the certificate? */
@@ -119,6 +118,7 @@ class Upload {
 
   /** From the certificate on, or now, the remaining nodes are sent to. */
   goOn(): void {
+    if (this.#goesOn) return;
     this.#goesOn = true;
     if (this.#tail !== undefined) this.#startTail();
   }
@@ -128,7 +128,7 @@ class Upload {
     this.#tail = after(this.#options.tailMs, () =>
       this.#limit.controller.abort(new TuskError('timeout', 'the tail of the upload ended')),
     );
-    if (this.#goesOn) this.#first?.letAllGo();
+    if (this.#goesOn) this.#current?.first.letAllGo();
   }
 
   /** Shards of the nodes of the last round that did not fail. */
@@ -168,21 +168,20 @@ class Upload {
     }
     this.#failures = new Map();
     this.#progress.bytesSent = 0;
-    const round = new Round(this.#parts.committee, committee, this.#limit.signal);
-    const confirmations = new Confirmations(committee, this.#file.blobId, this.#object);
-    const work = this.#work(committee, handle);
     const { client, clock, random } = this.#parts;
     const first = new FirstNodes(committee, byTrust(committee.nodes, client.health, random), clock);
-    this.#first = first;
+    const round = new Round(this.#parts.committee, committee, first, this.#limit.signal);
+    this.#current = round;
+    const confirmations = new Confirmations(committee, this.#file.blobId, this.#object);
+    const work = this.#work(committee, handle);
     const storeOn = async (node: StorageNode): Promise<void> => {
-      await this.#storeOn(node, first, round, work, confirmations);
+      await this.#storeOn(node, round, work, confirmations);
       if (this.#failures.has(node)) first.letAllGo();
       else first.confirmed(confirmations.shards);
     };
     try {
       await Promise.all(committee.nodes.map(storeOn));
     } finally {
-      first.letAllGo();
       round.end();
     }
     if (round.next !== undefined) return round.next;
@@ -210,7 +209,6 @@ class Upload {
   /** One node from metadata to confirmation; a failure is noted, not thrown. */
   async #storeOn(
     node: StorageNode,
-    first: FirstNodes,
     round: Round,
     work: UploadWork,
     confirmations: Confirmations,
@@ -218,7 +216,7 @@ class Upload {
     // A signal of the node's own: the listeners of all requests on one would slow each other down.
     const limit = deadline(round.signal, undefined);
     try {
-      await first.turn(node, limit.signal);
+      await round.first.turn(node, limit.signal);
       await storeOnNode(work, node, limit.signal);
       await this.#confirm(node, round, confirmations, limit.signal);
     } catch (error) {
