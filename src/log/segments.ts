@@ -14,6 +14,7 @@ import {
   statfsSync,
   statSync,
 } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { systemClock } from '../base/clock.ts';
@@ -240,14 +241,14 @@ export class Segments {
     return Math.floor(statSync(segmentPath(this.directory, slot)).mtimeMs);
   }
 
-  /** Removes a dead segment; its file may serve again unless `wipe`. */
-  free(segment: Segment, wipe: boolean): void {
+  /** Removes a dead segment, which may take the disk a while; its file may serve again unless `wipe`. */
+  async free(segment: Segment, wipe: boolean): Promise<void> {
     this.#unmap(segment, false);
     this.#used.delete(segment.slot);
-    this.#retryAtMs = 0;
     const path = segmentPath(this.directory, segment.slot);
-    if (wipe || this.#spares.length >= this.#reserveCount + AHEAD) rmSync(path);
+    if (wipe || this.#spares.length >= this.#reserveCount + AHEAD) await rm(path);
     else this.#discard(path, segment.warm);
+    this.#retryAtMs = 0;
   }
 
   /** Removes spares that hold bytes of an earlier life. */

@@ -26,7 +26,6 @@ const bytesOf = (name: string): Buffer => Buffer.from(name, 'latin1');
 /** Cuts ranges out of one of the two extent tables. */
 class RangeTable {
   readonly #before: Statement;
-  readonly #last: Statement;
   readonly #shorten: Statement;
   readonly #delete: Statement;
   readonly #deleteAll: Statement;
@@ -37,9 +36,11 @@ class RangeTable {
   constructor(db: Db, table: string, columns: readonly string[]) {
     const list = columns.join(', ');
     this.#moves = columns.length > 1;
-    const select = `SELECT offset, length, ${list} FROM ${table} WHERE ino = ? AND offset`;
-    this.#before = db.prepare(`${select} < ? ORDER BY offset DESC LIMIT 1`).raw();
-    this.#last = db.prepare(`${select} >= ? AND offset < ? ORDER BY offset DESC LIMIT 1`).raw();
+    this.#before = db
+      .prepare(
+        `SELECT offset, length, ${list} FROM ${table} WHERE ino = ? AND offset < ? ORDER BY offset DESC LIMIT 1`,
+      )
+      .raw();
     this.#shorten = db.prepare(`UPDATE ${table} SET length = ? WHERE ino = ? AND offset = ?`);
     this.#delete = db.prepare(`DELETE FROM ${table} WHERE ino = ? AND offset >= ? AND offset < ?`);
     this.#deleteAll = db.prepare(`DELETE FROM ${table} WHERE ino = ?`);
@@ -50,13 +51,14 @@ class RangeTable {
   }
 
   cut(ino: Ino, from: number, to: number): void {
-    const before = this.#before.get(ino, from) as number[] | undefined;
-    const last = this.#last.get(ino, from, to) as number[] | undefined;
+    const last = this.#before.get(ino, to) as number[] | undefined;
+    if (last === undefined) return;
+    const before = last[0]! < from ? last : (this.#before.get(ino, from) as number[] | undefined);
     if (before !== undefined && before[0]! + before[1]! > from) {
       this.#shorten.run(from - before[0]!, ino, before[0]!);
       this.#keepTail(ino, before, to);
     }
-    if (last === undefined) return;
+    if (last === before) return;
     this.#delete.run(ino, from, to);
     this.#keepTail(ino, last, to);
   }

@@ -105,13 +105,16 @@ export class ExtentMap {
 
   /** Puts `extents` (in order, inside the range) in place of all that [from, to) held, which is returned clipped. */
   replace(from: number, to: number, extents: readonly Extent[]): Extent[] {
-    const first = this.#chunkAt(from);
-    let last = first;
-    while (last + 1 < this.#chunks.length && this.#chunks[last + 1]![0]!.offset <= to) last++;
-    // The neighbour that ends at `from` may merge: it can be the last of the chunk before.
-    const alone = first === 0 || this.#indexAt(this.#chunks[first]!, from) > 0;
-    const start = alone ? first : first - 1;
-    const old = this.#chunks.slice(start, last + 1).flat();
+    // Neighbours that end at `from` or begin at `to` may merge: they are taken out and put back.
+    const first = this.#chunkAt(from - 1);
+    const start = first < this.#chunks.length ? this.#indexAt(this.#chunks[first]!, from - 1) : 0;
+    const old: Extent[] = [];
+    let [last, end] = [first, start];
+    for (let chunk = this.#chunks[last]; chunk !== undefined; chunk = this.#chunks[last]) {
+      while (end < chunk.length && chunk[end]!.offset <= to) old.push(chunk[end++]!);
+      if (end < chunk.length || last + 1 === this.#chunks.length) break;
+      [last, end] = [last + 1, 0];
+    }
     const removed: Extent[] = [];
     const fresh: Extent[] = [];
     let put = false;
@@ -134,7 +137,7 @@ export class ExtentMap {
     }
     if (!put) putNew();
     this.#count += fresh.length - old.length;
-    this.#splice(start, old.length === 0 ? 0 : last + 1 - start, fresh);
+    this.#splice(first, start, last, end, fresh);
     for (const extent of removed) this.#account(extent, -1);
     for (const extent of extents) this.#account(extent, 1);
     return removed;
@@ -145,15 +148,19 @@ export class ExtentMap {
     if (extent.addr >= 0) this.stagedBytes += sign * extent.length;
   }
 
-  #splice(at: number, remove: number, fresh: Extent[]): void {
-    const chunks: Extent[][] = [];
-    if (fresh.length <= CHUNK_MAX) {
-      if (fresh.length > 0) chunks.push(fresh);
-    } else {
-      for (let i = 0; i < fresh.length; i += CHUNK_MAX / 2)
-        chunks.push(fresh.slice(i, i + CHUNK_MAX / 2));
+  /** Puts `fresh` in place of what stands from `start` of chunk `first` to `end` of chunk `last`. */
+  #splice(first: number, start: number, last: number, end: number, fresh: Extent[]): void {
+    const head = this.#chunks[first] ?? [];
+    const left = head.length - (end - start) + fresh.length;
+    if (first === last && left > 0 && left <= CHUNK_MAX && head.length > 0) {
+      head.splice(start, end - start, ...fresh);
+      return;
     }
-    this.#chunks.splice(at, remove, ...chunks);
+    const all = head.slice(0, start).concat(fresh, this.#chunks[last]?.slice(end) ?? []);
+    const size = all.length <= CHUNK_MAX ? CHUNK_MAX : CHUNK_MAX / 2;
+    const chunks: Extent[][] = [];
+    for (let i = 0; i < all.length; i += size) chunks.push(all.slice(i, i + size));
+    this.#chunks.splice(first, last + 1 - first, ...chunks);
   }
 
   /** First chunk that may hold something behind `from` (0 if empty). */

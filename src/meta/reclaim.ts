@@ -148,7 +148,7 @@ export class Reclaimer {
   }
 
   async #pass(wipe: boolean): Promise<void> {
-    this.#freeDead(wipe);
+    await this.#freeDead(wipe);
     let moved = false;
     for (let full = this.#victim(); full !== undefined; full = this.#victim()) {
       await this.#empty(full);
@@ -162,7 +162,7 @@ export class Reclaimer {
     if (!moved) return;
     await this.#host.log.sync();
     await this.#writer.checkpoint();
-    this.#freeDead(wipe);
+    await this.#freeDead(wipe);
   }
 
   #isFree(segment: Segment): boolean {
@@ -174,10 +174,10 @@ export class Reclaimer {
     return true;
   }
 
-  #freeDead(wipe: boolean): void {
+  async #freeDead(wipe: boolean): Promise<void> {
     const { segments } = this.#host.log;
     for (const segment of [...segments.used])
-      if (this.#isFree(segment)) segments.free(segment, wipe);
+      if (this.#isFree(segment)) await segments.free(segment, wipe);
   }
 
   /** The segment whose emptying gains most, if the log is larger than it may be. */

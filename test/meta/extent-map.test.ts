@@ -5,6 +5,10 @@ import type { Extent } from '../../src/meta/types.ts';
 
 const SIZE = 4000;
 
+/** What the byte behind `byte` shows if it continues it. */
+const next = (byte: string | undefined): string =>
+  byte === undefined ? '' : byte.replace(/\d+$/, digits => `${Number(digits) + 1}`);
+
 test('an extent map behaves as an array of bytes, chunks and merging included', () => {
   const operation = fc.record({
     from: fc.nat(SIZE - 2),
@@ -48,6 +52,9 @@ test('an extent map behaves as an array of bytes, chunks and merging included', 
       expect(map.bytes).toBe(model.filter(byte => byte !== undefined).length);
       expect(map.stagedBytes).toBe(model.filter(byte => byte?.startsWith('l')).length);
       expect([...map].length).toBe(map.count);
+      // The fewest extents that show it: one begins wherever a byte does not continue the one before.
+      const begins = model.filter((byte, i) => byte !== undefined && byte !== next(model[i - 1]));
+      expect(map.count).toBe(begins.length);
       for (const offset of [0, 777, SIZE - 1]) {
         const data = model.findIndex((byte, i) => i >= offset && byte !== undefined);
         expect(map.seek(offset, 'data')).toBe(data);
