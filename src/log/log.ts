@@ -108,7 +108,10 @@ export class Log {
     const fits = this.#shapeAt(this.#position.offset, mutationBytes, dataBytes);
     if (this.#head === undefined || fits === undefined || this.#leavesCold()) {
       const shape = this.#shapeAt(SEGMENT_HEADER_BYTES, mutationBytes, dataBytes);
+      const left = this.#head;
       if (shape === undefined || !this.roll(useReserve)) return undefined;
+      // Written to its end, but for less than this record.
+      if (left !== undefined && fits === undefined) left.warm = true;
       return this.#room(shape);
     }
     return this.#room(fits);

@@ -38,7 +38,7 @@ const BURST_MS = 2000;
 export interface Segment {
   readonly slot: number;
   /** Its blocks were written before, so a sync of it needs no file system journal; taken for granted of an earlier process' segments. */
-  readonly warm: boolean;
+  warm: boolean;
   /** Bytes of it that extents point at; bytes shared by several files count for each. */
   liveBytes: number;
   /** When its oldest live byte may have been staged (ms since 1970). */
@@ -245,9 +245,18 @@ export class Segments {
   async free(segment: Segment, wipe: boolean): Promise<void> {
     this.#unmap(segment, false);
     this.#used.delete(segment.slot);
-    const path = segmentPath(this.directory, segment.slot);
-    if (wipe || this.#spares.length >= this.#reserveCount + AHEAD) await rm(path);
-    else this.#discard(path, segment.warm);
+    let unwanted = segmentPath(this.directory, segment.slot);
+    if (!wipe && this.#spares.length < this.#reserveCount + AHEAD) {
+      this.#discard(unwanted, segment.warm);
+    } else {
+      // One that was written is worth more than one that was not.
+      const cold = wipe || !segment.warm ? -1 : this.#spares.findIndex(spare => !spare.warm);
+      if (cold >= 0) {
+        this.#discard(unwanted, true);
+        unwanted = this.#spares.splice(cold, 1)[0]!.path;
+      }
+      await rm(unwanted);
+    }
     this.#retryAtMs = 0;
   }
 

@@ -187,6 +187,29 @@ test('dead segments go, half-dead ones are emptied, reclaim leaves no byte', asy
   expect(checkIndex(place.directory)).toEqual([]);
 });
 
+test('what a burst has written serves the next one: its blocks are there', async () => {
+  const index = await openSmall(place, { segmentBytes: 2 * MiB, reserveBytes: 2 * MiB });
+  const burst = (files: number): void => {
+    for (let i = 0; i < files; i++)
+      expect(addFile(index, `f${i}`, Buffer.alloc(190_000, 1))).toBeGreaterThan(0);
+  };
+  burst(70);
+  const { coldSegments } = index.metrics();
+  expect(coldSegments).toBeGreaterThan(2);
+  for (let i = 0; i < 70; i++) {
+    const change = index.change();
+    change.removeInode(index.lookup(1, `f${i}`)!.ino);
+    change.removeDentry(1, `f${i}`);
+    expect(change.commit(true)).toBe(0);
+  }
+  await settled(index);
+  await until('dead segments are freed', () => index.log.segments.usedCount <= 2, 20_000);
+  // As many segments as are kept: the reserve, and two more.
+  burst(28);
+  expect(index.metrics().coldSegments).toBe(coldSegments);
+  await index.close();
+});
+
 test('a dead segment stays until a later one is sure to survive a power loss: slots never go back', async () => {
   const index = await openSmall(place);
   const data = Buffer.alloc(700_000, 1);
