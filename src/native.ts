@@ -355,8 +355,8 @@ export interface ServiceFace {
 
 /** What threads do about each other. */
 export interface ThreadFace {
-  /** Makes the calling thread one of the background, as the pool's are: nice 10, and whoever wakes up takes its processor at once (Linux 6.12). */
-  enterBackground(): void;
+  /** Makes the calling thread one of the background, as the pool's are: nice 10, and whoever wakes up takes its processor at once (Linux 6.12); `name`: what it is called, 15 bytes at most. */
+  enterBackground(name: string): void;
 }
 
 /** All that the addon offers. */

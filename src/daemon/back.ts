@@ -35,7 +35,7 @@ const TAIL_MS = 10 * 60_000;
 const { config, envelope } = workerData as BackSettings;
 const paths = volumePaths(config.volume.stateDirectory);
 logToFile(paths.daemonLog);
-enterBackground();
+enterBackground('tuskfs-back');
 
 const network = new RealNetwork(
   { name: config.networkName, ...config.network },

@@ -293,7 +293,8 @@ const checkpointed = (db: Db, mode: 'PASSIVE' | 'RESTART'): boolean => {
 
 const main = async (): Promise<void> => {
   try {
-    enterBackground();
+    // The addon knows it by this name.
+    enterBackground('tuskfs-index');
     const writer = new Writer();
     await writer.replay();
     port.on('message', (message: ToWriter) => writer.handle(message));

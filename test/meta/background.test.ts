@@ -23,7 +23,7 @@ it('the index writer is in the background, the front is not', async () => {
     expect(after.get(String(process.pid))).toBe(own);
     const names = [...after.keys()].filter(task => !before.has(task));
     const writers = names.filter(
-      task => readFileSync(`/proc/self/task/${task}/comm`, 'latin1').trim() === 'WorkerThread',
+      task => readFileSync(`/proc/self/task/${task}/comm`, 'latin1').trim() === 'tuskfs-index',
     );
     expect(writers.map(task => after.get(task))).toEqual([Math.max(own, 10)]);
   } finally {

@@ -5,6 +5,7 @@
 mod awake;
 pub mod beside;
 mod device;
+pub mod helpers;
 mod memory;
 mod mount;
 pub mod pace;

@@ -1,11 +1,13 @@
 //! Work behind the scenes: the pools for what takes more than microseconds, and what threads do
 //! so that they are never in the way of the thread that answers the kernel, nor of programs.
 
+use std::ffi::CString;
 use std::sync::OnceLock;
 
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use rustix::process::getpriority_process;
+use rustix::thread::{Pid, set_name};
 
 /// The pool: one thread a core, all of them in the background.
 pub fn pool() -> &'static rayon::ThreadPool {
@@ -24,7 +26,7 @@ fn reading() -> &'static rayon::ThreadPool {
 fn threads(name: &'static str, slice_ns: u64) -> rayon::ThreadPool {
     rayon::ThreadPoolBuilder::new()
         .thread_name(move |i| format!("tuskfs-{name}-{i}"))
-        .start_handler(move |_| schedule(NICE, slice_ns))
+        .start_handler(move |_| schedule(None, NICE, slice_ns))
         .build()
         .expect("threads can be started")
 }
@@ -48,32 +50,50 @@ const NICE: i32 = 10;
 /// need not wait for the end of it: since Linux 6.12; older ones take the nice value only.
 const SLICE_NS: u64 = 100_000_000;
 
+/// What the thread is called that applies the log to the index.
+pub const INDEX_WRITER: &str = "tuskfs-index";
+
+/// Makes the calling thread one of the background, and calls it `name` (15 bytes at most).
+#[napi(js_name = "enterBackground")]
+pub fn enter_background_as(name: String) {
+    if let Ok(name) = CString::new(name) {
+        // What it is called is for people, and for the front, which keeps some off its processor.
+        let _ = set_name(&name);
+    }
+    enter_background();
+}
+
 /// Makes the calling thread one of the background: whoever wakes up takes its processor at once.
-#[napi]
 pub fn enter_background() {
     give_way(NICE);
 }
 
 /// Lowers the calling thread's priority to `nice`, and lets who wakes up take its processor at once.
 pub fn give_way(nice: i32) {
-    schedule(nice, SLICE_NS);
+    schedule(None, nice, SLICE_NS);
 }
 
-/// Lowers the calling thread's priority to `nice`; 0 is the system's own time slice.
-fn schedule(nice: i32, slice_ns: u64) {
+/// Makes another thread of this process one of the background.
+pub fn gives_way(thread: Pid) {
+    schedule(Some(thread), NICE, SLICE_NS);
+}
+
+/// Lowers the priority of a thread (None: the calling one) to `nice`; 0 is the system's own time slice.
+fn schedule(thread: Option<Pid>, nice: i32, slice_ns: u64) {
     let attr = SchedAttr {
         size: size_of::<SchedAttr>() as u32,
         policy: libc::SCHED_OTHER as u32,
         flags: 0,
-        nice: getpriority_process(None).unwrap_or(0).max(nice),
+        nice: getpriority_process(thread).unwrap_or(0).max(nice),
         priority: 0,
         runtime: slice_ns,
         deadline: 0,
         period: 0,
     };
+    let id = thread.map_or(0, |thread| thread.as_raw_nonzero().get());
     // SAFETY: the kernel reads the structure, and no more of it than `size` says. 0: this thread.
     // A refusal changes nothing but speed.
-    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) };
+    unsafe { libc::syscall(libc::SYS_sched_setattr, id, &raw const attr, 0) };
 }
 
 /// Runs `work` on the pool and returns the promise of its result.

@@ -1,17 +1,23 @@
-//! A thread that keeps one processor from being idle while requests come one after another.
+//! A thread that keeps one processor from being idle while requests come one after another, and
+//! meanwhile keeps the front's helpers on it, off the front's.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::mpsc::sync_channel;
 use std::thread::Thread;
+use std::time::Duration;
 
 use rustix::thread::{CpuSet, Pid, gettid, sched_setaffinity};
 
+use super::helpers::Helpers;
 use super::pace::now_ns;
 use crate::pool::give_way;
 
 /// How long it stays after the last request.
 const STAY_NS: u64 = 1_000_000;
+/// How long the helpers are still kept then: requests may come again.
+const KEPT: Duration = Duration::from_millis(20);
 /// Turns of the processor between two looks at the clock.
 const TURNS: u32 = 64;
 /// The lowest priority that is not SCHED_IDLE, which would count as idle.
@@ -27,6 +33,8 @@ pub struct Awake {
 #[derive(Default)]
 struct Shared {
     until: AtomicU64,
+    /// One more than the number of the processor that the thread is to be on; 0: any.
+    processor: AtomicUsize,
     asleep: AtomicBool,
     ended: AtomicBool,
 }
@@ -55,6 +63,7 @@ impl Awake {
 
     /// From now on it stays on `processor`.
     pub fn move_to(&self, processor: usize) {
+        self.shared.processor.store(processor + 1, Relaxed);
         let mut set = CpuSet::new();
         set.set(processor);
         // A processor that is gone: it stays where it is, which costs speed only.
@@ -79,19 +88,33 @@ impl Drop for Awake {
 
 impl Shared {
     fn run(&self) {
+        let mut helpers = Helpers::default();
         while !self.ended.load(SeqCst) {
             self.asleep.store(true, SeqCst);
-            while now_ns() >= self.until.load(SeqCst) && !self.ended.load(SeqCst) {
-                std::thread::park();
+            while self.is_over() && !self.ended.load(SeqCst) {
+                if !helpers.are_kept() {
+                    std::thread::park();
+                    continue;
+                }
+                std::thread::park_timeout(KEPT);
+                if self.is_over() {
+                    helpers.keep_on(None);
+                }
             }
             self.asleep.store(false, SeqCst);
-            self.keep_awake();
+            self.keep_awake(&mut helpers);
         }
     }
 
+    /// No request came for a while.
+    fn is_over(&self) -> bool {
+        now_ns() >= self.until.load(SeqCst)
+    }
+
     /// Until no request came for a while.
-    fn keep_awake(&self) {
+    fn keep_awake(&self, helpers: &mut Helpers) {
         while now_ns() < self.until.load(Relaxed) {
+            helpers.keep_on(self.processor.load(Relaxed).checked_sub(1));
             for _ in 0..TURNS {
                 std::hint::spin_loop();
             }

@@ -73,6 +73,7 @@ impl FuseDevice {
     #[napi]
     pub fn start(&self, env: &Env, callback: Function<(), ()>) -> Result<()> {
         let fd = self.open_fd()?;
+        super::helpers::give_way();
         let watch = Watch::start(env, fd.as_raw_fd(), callback, Rc::clone(&self.wire.pace))?;
         *self.watch.borrow_mut() = Some(watch);
         Ok(())

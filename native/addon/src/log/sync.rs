@@ -9,11 +9,12 @@ use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::fdatasync;
-use rustix::thread::{CpuSet, Pid, gettid, sched_getcpu, sched_setaffinity};
+use rustix::thread::{Pid, gettid, sched_getcpu, sched_setaffinity};
 
 use super::files::failed;
 use super::{lock, locked, not_mapped};
 use crate::fuse::beside::both_processors;
+use crate::fuse::helpers::only;
 use crate::fuse::pace::now_ns;
 use crate::pool::not_started;
 
@@ -67,16 +68,9 @@ impl Syncer {
         };
         let apart = from.and_then(|from| processors.iter().find(|other| **other != from).copied());
         let mut last = locked(&self.apart);
-        if *last == apart {
+        let Some(allowed) = only(apart).filter(|_| *last != apart) else {
             return;
-        }
-        let mut allowed = CpuSet::new();
-        for processor in processors
-            .iter()
-            .filter(|one| apart.is_none_or(|only| only == **one))
-        {
-            allowed.set(*processor);
-        }
+        };
         // A processor that is gone: the thread stays where it is, which costs speed only.
         let _ = sched_setaffinity(Some(self.thread), &allowed);
         *last = apart;
