@@ -10,6 +10,8 @@ import { BLOCK_BYTES, DIRENT_BYTES, OUT_HEADER_BYTES, STATX_ALL, TRUST_SECONDS }
 
 const TWO_32 = 2 ** 32;
 const S_IFMT = 0o170000;
+/** A name of at most so many bytes is written one by one: a call into Node.js takes longer. */
+const SHORT_NAME_BYTES = 32;
 
 /** Writes integers and structures of the protocol. */
 export class Reply {
@@ -139,8 +141,14 @@ export class Reply {
     this.u32(at + 20, type);
     const end = at + DIRENT_BYTES + name.length;
     const next = (end + 7) & ~7;
-    this.zero(next - 8, next);
-    this.buffer.latin1Write(name, at + DIRENT_BYTES, name.length);
+    this.#words[(next >> 2) - 2] = 0;
+    this.#words[(next >> 2) - 1] = 0;
+    this.#name(at + DIRENT_BYTES, name);
     return next;
+  }
+
+  #name(at: number, name: Name): void {
+    if (name.length > SHORT_NAME_BYTES) this.buffer.latin1Write(name, at, name.length);
+    else for (let i = 0; i < name.length; i++) this.buffer[at + i] = name.charCodeAt(i);
   }
 }
