@@ -49,8 +49,9 @@ const truncate = (ino: Ino, size: number): void => {
   expect(change.commit()).toBe(0);
 };
 
-/** Enters a pack whose frames show what [from, to) of a file shows now, cut at these places. */
+/** Enters a pack whose frames show what [from, to) of a file shows now, cut at these places; as any flush, of synced bytes only. */
 const flush = async (ino: Ino, pack: number, cuts: number[]): Promise<void> => {
+  await index.sync();
   const frames = cuts.slice(1).map((to, slot) => ({
     ...{ frame: pack * 10 + slot, identity: Buffer.alloc(32, pack * 10 + slot), pack, slot },
     ...{ offset: 100 * slot, sealedBytes: 100, compression: 0, plainBytes: to - cuts[slot]! },
@@ -146,5 +147,6 @@ test('damaged, it is only missing', async () => {
   expect(kept(ino, 0, 3000)).toBeUndefined();
   write(ino, 0, noise(3000, 5));
   await flush(ino, 2, [0, 3000]);
+  await settled(index);
   expect(kept(ino, 0, 3000)).toEqual(noise(3000, 5));
 });
