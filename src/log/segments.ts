@@ -245,18 +245,12 @@ export class Segments {
   async free(segment: Segment, wipe: boolean): Promise<void> {
     this.#unmap(segment, false);
     this.#used.delete(segment.slot);
-    let unwanted = segmentPath(this.directory, segment.slot);
-    if (!wipe && this.#spares.length < this.#reserveCount + AHEAD) {
+    let unwanted: string | undefined = segmentPath(this.directory, segment.slot);
+    if (!wipe) {
       this.#discard(unwanted, segment.warm);
-    } else {
-      // One that was written is worth more than one that was not.
-      const cold = wipe || !segment.warm ? -1 : this.#spares.findIndex(spare => !spare.warm);
-      if (cold >= 0) {
-        this.#discard(unwanted, true);
-        unwanted = this.#spares.splice(cold, 1)[0]!.path;
-      }
-      await rm(unwanted);
+      unwanted = this.#oneTooMany();
     }
+    if (unwanted !== undefined) await rm(unwanted);
     this.#retryAtMs = 0;
   }
 
@@ -332,12 +326,16 @@ export class Segments {
   #filled(path: string): void {
     this.#filling = undefined;
     this.#spares.push({ path, warm: true, stale: false });
-    // An unfilled spare beyond the reserve has done its duty.
-    if (this.#spares.length > this.#reserveCount + AHEAD) {
-      const cold = this.#spares.findIndex(spare => !spare.warm);
-      if (cold >= 0) rmSync(this.#spares.splice(cold, 1)[0]!.path);
-    }
+    const unwanted = this.#oneTooMany();
+    if (unwanted !== undefined) rmSync(unwanted);
     this.fill();
+  }
+
+  /** Takes out a spare beyond those that are kept: one that was only allocated, or else the last. */
+  #oneTooMany(): string | undefined {
+    if (this.#spares.length <= this.#reserveCount + AHEAD) return undefined;
+    const cold = this.#spares.findIndex(spare => !spare.warm);
+    return this.#spares.splice(cold, 1)[0]!.path;
   }
 
   #sparePath(): string {

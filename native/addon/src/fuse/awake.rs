@@ -8,8 +8,9 @@ use std::sync::mpsc::sync_channel;
 use std::thread::Thread;
 use std::time::Duration;
 
-use rustix::thread::{CpuSet, Pid, gettid, sched_setaffinity};
+use rustix::thread::{Pid, gettid, sched_setaffinity};
 
+use super::beside::only;
 use super::helpers::Helpers;
 use super::pace::now_ns;
 use crate::pool::give_way;
@@ -64,10 +65,10 @@ impl Awake {
     /// From now on it stays on `processor`.
     pub fn move_to(&self, processor: usize) {
         self.shared.processor.store(processor + 1, Relaxed);
-        let mut set = CpuSet::new();
-        set.set(processor);
-        // A processor that is gone: it stays where it is, which costs speed only.
-        let _ = sched_setaffinity(Some(self.id), &set);
+        if let Some(there) = only(Some(processor)) {
+            // A processor that is gone: it stays where it is, which costs speed only.
+            let _ = sched_setaffinity(Some(self.id), &there);
+        }
     }
 
     /// A request came at `now`.
@@ -113,7 +114,7 @@ impl Shared {
 
     /// Until no request came for a while.
     fn keep_awake(&self, helpers: &mut Helpers) {
-        while now_ns() < self.until.load(Relaxed) {
+        while !self.is_over() {
             helpers.keep_on(self.processor.load(Relaxed).checked_sub(1));
             for _ in 0..TURNS {
                 std::hint::spin_loop();

@@ -36,6 +36,17 @@ pub fn both_processors() -> Option<[usize; 2]> {
     *BOTH.get_or_init(look)
 }
 
+/// The set of one of the two processors, or of both; None unless there are two.
+pub fn only(processor: Option<usize>) -> Option<CpuSet> {
+    let mut set = CpuSet::new();
+    for one in both_processors()? {
+        if processor.is_none_or(|only| only == one) {
+            set.set(one);
+        }
+    }
+    Some(set)
+}
+
 pub struct Beside {
     processors: [usize; 2],
     awake: OnceCell<Option<Awake>>,

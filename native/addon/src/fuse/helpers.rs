@@ -3,9 +3,9 @@
 //! a processor, which the scheduler pays in pieces of milliseconds: the front, woken up on their
 //! processor, would stand in line as long.
 
-use rustix::thread::{CpuSet, Pid, sched_setaffinity};
+use rustix::thread::{Pid, sched_setaffinity};
 
-use super::beside::both_processors;
+use super::beside::only;
 use crate::pool::{INDEX_WRITER, gives_way};
 
 /// What Node.js calls the threads of V8's platform.
@@ -29,17 +29,6 @@ pub fn give_way() {
     for thread in named(&[V8]) {
         gives_way(thread);
     }
-}
-
-/// The set of one of the two processors, or of both; None unless there are two.
-pub fn only(processor: Option<usize>) -> Option<CpuSet> {
-    let mut set = CpuSet::new();
-    for one in both_processors()? {
-        if processor.is_none_or(|only| only == one) {
-            set.set(one);
-        }
-    }
-    Some(set)
 }
 
 /// All of them, kept on one of two processors or free to use both; free again when this is dropped.
@@ -83,6 +72,7 @@ mod tests {
     use rustix::thread::{gettid, sched_getaffinity};
 
     use super::*;
+    use crate::fuse::beside::both_processors;
 
     #[test]
     fn who_has_such_a_name_gives_way_and_is_kept_on_one_processor_until_it_is_let_go() {

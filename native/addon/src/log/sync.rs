@@ -13,8 +13,7 @@ use rustix::thread::{Pid, gettid, sched_getcpu, sched_setaffinity};
 
 use super::files::failed;
 use super::{lock, locked, not_mapped};
-use crate::fuse::beside::both_processors;
-use crate::fuse::helpers::only;
+use crate::fuse::beside::{both_processors, only};
 use crate::fuse::pace::now_ns;
 use crate::pool::not_started;
 
@@ -68,11 +67,13 @@ impl Syncer {
         };
         let apart = from.and_then(|from| processors.iter().find(|other| **other != from).copied());
         let mut last = locked(&self.apart);
-        let Some(allowed) = only(apart).filter(|_| *last != apart) else {
+        if *last == apart {
             return;
-        };
-        // A processor that is gone: the thread stays where it is, which costs speed only.
-        let _ = sched_setaffinity(Some(self.thread), &allowed);
+        }
+        if let Some(allowed) = only(apart) {
+            // A processor that is gone: the thread stays where it is, which costs speed only.
+            let _ = sched_setaffinity(Some(self.thread), &allowed);
+        }
         *last = apart;
     }
 }
