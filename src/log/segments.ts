@@ -327,7 +327,8 @@ export class Segments {
     this.#filling = undefined;
     this.#spares.push({ path, warm: true, stale: false });
     const unwanted = this.#oneTooMany();
-    if (unwanted !== undefined) rmSync(unwanted);
+    // It may be the one just filled, which `close` has removed.
+    if (unwanted !== undefined) rmSync(unwanted, { force: true });
     this.fill();
   }
 

@@ -189,7 +189,7 @@ test('what a file held in an earlier life is no record to whoever follows the lo
   const { slot } = log.head!;
   log.roll(false);
   await log.sealed();
-  log.segments.free(log.segments.get(slot), false);
+  await log.segments.free(log.segments.get(slot), false);
   // Until the log goes on in that file.
   const isBack = () => readFileSync(segmentPath(directory, log.head!.slot)).includes('forged');
   while (!isBack()) log.roll(false);
@@ -403,7 +403,7 @@ test('what is being appended while a segment is verified is not taken for altere
     await verifying;
     await log.sync();
     for (const segment of [...log.segments.used])
-      if (segment !== log.head) log.segments.free(segment, false);
+      if (segment !== log.head) await log.segments.free(segment, false);
   }
   await verifying;
   expect(wrong).toEqual([]);
